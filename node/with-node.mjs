@@ -1,0 +1,67 @@
+// Runs `node <args>` on a Node.js that can run Kith: this one where it can, else the one that npm
+// installed beside us. Plain JavaScript on purpose: it must parse on any Node.js.
+//
+//   node with-node.mjs FILE [ARGS…]              run a TypeScript file
+//   node with-node.mjs --tool PACKAGE/FILE …     run a tool out of node_modules
+//
+// Not through node_modules/.bin: npm removes a link there when it skips another platform's package.
+import { spawn } from 'node:child_process'
+import { createRequire } from 'node:module'
+import path from 'node:path'
+import process from 'node:process'
+import { fileURLToPath } from 'node:url'
+
+const OLDEST_MAJOR = 24
+const require = createRequire(import.meta.url)
+
+/** The executable to use. Ends the process with an explanation where there is none. */
+export function pickNode() {
+  const [major] = process.versions.node.split('.').map(Number)
+  if (major >= OLDEST_MAJOR && process.features.typescript === 'strip') return process.execPath
+  const name = `node-${process.platform}-${process.arch}`
+  try {
+    return path.join(path.dirname(require.resolve(`${name}/package.json`)), 'bin', 'node')
+  } catch {
+    process.stderr.write(
+      `Kith needs Node.js ${OLDEST_MAJOR} or newer. This is ${process.version}, and the package ${name}, which brings one along, is not installed.\n` +
+        `Run "npm ci" again without --omit=optional, or install Node.js ${OLDEST_MAJOR}.\n`,
+    )
+    return process.exit(1)
+  }
+}
+
+/**
+ * Run `exe` in place of this process: same terminal, signals passed on, same ending.
+ * @param {string} exe
+ * @param {string[]} args
+ */
+export function runNode(exe, args) {
+  const bin = path.dirname(exe)
+  const child = spawn(exe, args, {
+    stdio: 'inherit',
+    env: { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH ?? ''}` },
+  })
+  // A terminal sends Ctrl-C to the whole group: the child has it already.
+  process.on('SIGINT', () => {
+    if (!process.stdin.isTTY) child.kill('SIGINT')
+  })
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  child.on('error', (error) => {
+    process.stderr.write(`${error.message}\n`)
+    process.exit(1)
+  })
+  child.on('exit', (code, signal) => {
+    if (signal === null) process.exit(code ?? 1)
+    process.removeAllListeners(signal)
+    process.kill(process.pid, signal)
+  })
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const args = process.argv.slice(2)
+  if (args[0] === '--tool') {
+    const root = fileURLToPath(new URL('../node_modules/', import.meta.url))
+    args.splice(0, 2, path.join(root, args[1] ?? ''))
+  }
+  runNode(pickNode(), args)
+}
