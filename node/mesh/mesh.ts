@@ -1,0 +1,93 @@
+/** The mesh as services see it: greeted connections between members, and streams over them. */
+import type { DatabaseSync } from 'node:sqlite'
+
+import type { Logger } from 'pino'
+
+import type { Channel, Protocol } from '../../protocols/wire/index.ts'
+import type { Clock, Random } from '../env.ts'
+import type { Emitter } from '../events.ts'
+
+export interface MeshPeer {
+  /** Ed25519 public key, 32 bytes, as Noise proved it. */
+  readonly key: Uint8Array
+  /** The multiaddr in use, with our zone where it is link-local. */
+  readonly address: string
+  readonly direction: 'inbound' | 'outbound'
+  /** Monotonic time at which the greeting succeeded. */
+  readonly sinceMs: number
+}
+
+export interface MeshEvents extends Record<string, unknown> {
+  /** The greeting succeeded on the first connection to this peer. */
+  connect: { readonly key: Uint8Array }
+  /** The last greeted connection to this peer is gone. */
+  disconnect: { readonly key: Uint8Array }
+  /** A member was announced on the LAN at these addresses. Unverified: discovery proves nothing. */
+  seen: { readonly key: Uint8Array; readonly addresses: readonly string[] }
+  /** Someone was turned away. At most a few a second; `refusedCount` has the true number. */
+  refused: { readonly key: Uint8Array | undefined; readonly address: string; readonly why: string }
+}
+
+export interface MeshStream extends AsyncDisposable {
+  readonly channel: Channel
+  /** Aborts when the stream or its connection is gone. */
+  readonly signal: AbortSignal
+  /** Reset the stream at once. */
+  abort(error: Error): void
+}
+
+export type MeshHandler = (channel: Channel, peer: Uint8Array, signal: AbortSignal) => Promise<void>
+
+export interface Mesh extends AsyncDisposable {
+  /** Our public key, 32 bytes. */
+  readonly key: Uint8Array
+  readonly events: Emitter<MeshEvents>
+  /** False where no interface could join the discovery group: use `directPeers`. */
+  readonly multicast: boolean
+  /** How many were turned away since the start. */
+  readonly refusedCount: number
+  /** Serve `protocol` to members; inbound streams wait until their connection was greeted. */
+  serve(protocol: Protocol, handle: MeshHandler): Promise<void>
+  /**
+   * Open a stream to a member, connected or dialable. Disposing closes it.
+   * @throws Error where the member cannot be reached, is not one, or `signal` aborts
+   */
+  open(peer: Uint8Array, protocol: Protocol, signal: AbortSignal): Promise<MeshStream>
+  /** Greeted peers, one entry each. */
+  peers(): readonly MeshPeer[]
+  /** Our listening multiaddrs, link-local ones with their zone: for people, never for the wire. */
+  addresses(): readonly string[]
+  /**
+   * The keys that may connect. Others are refused before protocols are listed; open connections of
+   * keys that are no longer in it are cut before this returns.
+   */
+  setMembers(keys: readonly Uint8Array[]): void
+  /** Abort every connection to `key`. A member is dialled again later. */
+  cut(key: Uint8Array): void
+}
+
+export interface MeshOptions {
+  /** Ed25519 seed, 32 bytes. */
+  readonly seed: Uint8Array
+  /** TCP port; an ephemeral one where it is taken or 0. */
+  readonly port: number
+  /** Only these interfaces; all where absent. */
+  readonly interfaces?: readonly string[]
+  readonly multicast: boolean
+  /** Multiaddrs to try without discovery; each ends in `/p2p/<id>`. */
+  readonly directPeers?: readonly string[]
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly datastoreDb?: DatabaseSync
+  /** Runs on every new connection before anything else may use it. Throwing closes the connection. */
+  readonly greet: {
+    readonly protocol: Protocol
+    readonly run: (channel: Channel, peer: Uint8Array, side: 'dialer' | 'listener') => Promise<void>
+  }
+}
+
+export async function startMesh(_options: MeshOptions, signal: AbortSignal): Promise<Mesh> {
+  signal.throwIfAborted()
+  return await Promise.reject(new Error('the mesh does not start yet'))
+}
