@@ -9,9 +9,9 @@ import { WireError } from './errors.ts'
 /** How one kind of value looks in code and on the wire. */
 export interface Type<T> {
   /** The value as the CBOR encoder takes it. @throws TypeError, RangeError on a value out of bounds */
-  readonly toWire: (value: T) => unknown
+  toWire(value: T): unknown
   /** The value that the CBOR decoder gave, checked. @throws TypeError, RangeError */
-  readonly fromWire: (value: unknown) => T
+  fromWire(value: unknown): T
 }
 
 export interface Field<K extends number, T, Optional extends boolean> {
@@ -20,7 +20,8 @@ export interface Field<K extends number, T, Optional extends boolean> {
   readonly optional: Optional
 }
 
-type AnyField = Field<number, never, boolean> | Field<number, unknown, boolean>
+/** `Type` has methods, whose parameters compare both ways: any field is one of these. */
+type AnyField = Field<number, unknown, boolean>
 export type Shape = Readonly<Record<string, AnyField>>
 type TypeOf<F> = F extends Field<number, infer T, boolean> ? T : never
 type Names<S extends Shape, Optional extends boolean> = {
@@ -149,7 +150,7 @@ export function record<S extends Shape>(shape: S): Type<Decoded<S>> {
         if (item === undefined && may) continue
         map.set(
           key,
-          inField(name, () => type.toWire(item as never)),
+          inField(name, () => type.toWire(item)),
         )
       }
       return map
