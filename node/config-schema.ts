@@ -1,0 +1,171 @@
+/**
+ * THE schema of the settings: each key once, with type, unit, default, bounds and description.
+ * Validation, `kith config`, the table in README.md and the dashboard's form are all made from it.
+ * The program sees durations in milliseconds and sizes in bytes, whatever the person wrote.
+ */
+
+interface Common {
+  readonly description: string
+  /** Whether a change needs a restart of the device. */
+  readonly restart: boolean
+}
+
+export interface NumberSetting extends Common {
+  /** `duration`: "10s", in ms. `size`: "1GiB", in bytes. */
+  readonly type: 'integer' | 'duration' | 'size'
+  readonly unit: string
+  readonly default: number
+  readonly min: number
+  readonly max: number
+}
+
+export interface BooleanSetting extends Common {
+  readonly type: 'boolean'
+  readonly default: boolean
+}
+
+export interface TextSetting extends Common {
+  readonly type: 'text'
+  readonly default: string
+  readonly maxBytes: number
+}
+
+export interface ChoiceSetting extends Common {
+  readonly type: 'choice'
+  readonly default: string
+  readonly choices: readonly string[]
+}
+
+export interface ListSetting extends Common {
+  readonly type: 'list'
+  readonly default: readonly string[]
+  readonly maxItems: number
+  readonly maxBytes: number
+}
+
+export type Setting = NumberSetting | BooleanSetting | TextSetting | ChoiceSetting | ListSetting
+
+const MINUTE_MS = 60_000
+const GIB = 2 ** 30
+
+export const SETTINGS = {
+  'device.name': {
+    type: 'text',
+    default: '',
+    maxBytes: 64,
+    restart: true,
+    description: "The name this device proposes for itself; empty for the machine's host name.",
+  },
+  'mesh.port': {
+    type: 'integer',
+    unit: 'TCP port',
+    default: 4646,
+    min: 0,
+    max: 65_535,
+    restart: true,
+    description: 'Where other devices reach this one; 0 for any free port.',
+  },
+  'mesh.interfaces': {
+    type: 'list',
+    default: [],
+    maxItems: 32,
+    maxBytes: 64,
+    restart: true,
+    description: 'Network interfaces to use; empty for all that carry IPv6.',
+  },
+  'mesh.multicast': {
+    type: 'boolean',
+    default: true,
+    restart: true,
+    description: 'Find neighbours by multicast DNS.',
+  },
+  'mesh.peers': {
+    type: 'list',
+    default: [],
+    maxItems: 64,
+    maxBytes: 256,
+    restart: true,
+    description: 'Addresses (multiaddrs) to dial directly where multicast does not pass.',
+  },
+  'api.dashboard': {
+    type: 'boolean',
+    default: true,
+    restart: true,
+    description: 'Serve the dashboard on [::1], to this machine alone.',
+  },
+  'api.port': {
+    type: 'integer',
+    unit: 'TCP port',
+    default: 4680,
+    min: 0,
+    max: 65_535,
+    restart: true,
+    description: 'Port of the dashboard on [::1]; 0 for any free port.',
+  },
+  'telemetry.interval': {
+    type: 'duration',
+    unit: 'ms',
+    default: 10_000,
+    min: 1000,
+    max: 60 * MINUTE_MS,
+    restart: true,
+    description: 'How often the sensors that are on are read.',
+  },
+  'telemetry.sensors': {
+    type: 'list',
+    default: [],
+    maxItems: 64,
+    maxBytes: 64,
+    restart: true,
+    description: 'Sensors that are on from the start, as names with `*`; empty for none.',
+  },
+  'telemetry.retention_days': {
+    type: 'integer',
+    unit: 'days',
+    default: 30,
+    min: 1,
+    max: 3650,
+    restart: true,
+    description: 'How long readings are kept.',
+  },
+  'telemetry.max_bytes': {
+    type: 'size',
+    unit: 'bytes',
+    default: GIB,
+    min: 2 ** 20,
+    max: 1024 * GIB,
+    restart: true,
+    description: 'How much room readings may take; the oldest go first.',
+  },
+  'log.level': {
+    type: 'choice',
+    default: 'info',
+    choices: ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
+    restart: true,
+    description: 'The least severe messages that are written to standard error.',
+  },
+} as const satisfies Record<string, Setting>
+
+export type SettingKey = keyof typeof SETTINGS
+export const SETTING_KEYS = Object.keys(SETTINGS) as readonly SettingKey[]
+
+type ValueOf<S extends Setting> = S extends NumberSetting
+  ? number
+  : S extends BooleanSetting
+    ? boolean
+    : S extends ChoiceSetting
+      ? S['choices'][number]
+      : S extends ListSetting
+        ? readonly string[]
+        : string
+
+type SectionOf<K> = K extends `${infer Section}.${string}` ? Section : never
+
+/** `values.mesh.port` for the key `mesh.port`, and so on for every key. */
+export type ConfigValues = {
+  readonly [S in SectionOf<SettingKey>]: {
+    readonly [K in SettingKey as K extends `${S}.${infer Name}` ? Name : never]: ValueOf<
+      (typeof SETTINGS)[K]
+    >
+  }
+}
