@@ -144,6 +144,13 @@ export const SETTINGS = {
     restart: true,
     description: 'The least severe messages that are written to standard error.',
   },
+  'log.format': {
+    type: 'choice',
+    default: 'auto',
+    choices: ['auto', 'json', 'text'],
+    restart: true,
+    description: 'JSON lines or text; auto is text on a terminal and JSON lines elsewhere.',
+  },
 } as const satisfies Record<string, Setting>
 
 export type SettingKey = keyof typeof SETTINGS

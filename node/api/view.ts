@@ -86,6 +86,8 @@ export interface PairingWindowView {
   /** Text for a QR code. */
   readonly qr: string
   readonly expiresAt: number
+  /** Number of the newest event when the window opened: `events(since)` misses nothing about it. */
+  readonly since: number
 }
 
 export interface PairingStatusView {
