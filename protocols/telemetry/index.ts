@@ -1,0 +1,24 @@
+/** Signed, chained logs of readings, and the stream that carries them. SPEC.md is the contract. */
+export { EMPTY_LOG, FLAGS, gapsOf, headOf, judge, trustedTimes } from './chain.ts'
+export type { JudgeContext, Judgement, LogState, Segment, SeqRange } from './chain.ts'
+export { serveLogs } from './holder.ts'
+export type { HeldPack, HolderDeps, PackSource } from './holder.ts'
+export { Follow, PackFrame } from './messages.ts'
+export type { LogEntry, PackFrameMessage } from './messages.ts'
+export {
+  CLOCK_QUALITIES,
+  isPackFault,
+  NO_PREV,
+  openPack,
+  PACK_OVERHEAD_BYTES,
+  PackPayload,
+  sealPack,
+} from './pack.ts'
+export type { ClockQuality, Pack, PackContent, PackContext, PackPayloadMessage } from './pack.ts'
+export { BOUNDS, TELEMETRY, TELEMETRY_ERRORS, telemetryCode, TelemetryError } from './protocol.ts'
+export type { TelemetryErrorCode } from './protocol.ts'
+export { readLogs } from './reader.ts'
+export type { LogEvent, LogReader } from './reader.ts'
+export { baseName, readingBytes, requireReading } from './senml.ts'
+export type { Reading } from './senml.ts'
+export { unitKind } from './units.ts'
