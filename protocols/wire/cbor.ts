@@ -29,9 +29,28 @@ const DECODE = {
   allowBigInt: false,
 } as const
 
-/** The one encoding of `value`. Maps are `Map`, integers are safe integers, floats are shortest. */
+/** Values that have no encoding here, though CBOR has one. Null lets the encoder go on. */
+const ENCODE = {
+  ...rfc8949EncodeOptions,
+  typeEncoders: {
+    number: (value: number) => (Number.isFinite(value) ? null : refuseValue('not a finite number')),
+    bigint: () => refuseValue('bigint'),
+    undefined: () => refuseValue('undefined'),
+  },
+}
+
+function refuseValue(what: string): never {
+  throw new TypeError(what)
+}
+
+/**
+ * The one encoding of `value`. Maps are `Map`, integers are safe integers, floats are shortest, -0
+ * is 0.
+ *
+ * @throws TypeError on a value that has none: NaN, an infinity, undefined, a bigint
+ */
 export function encodeCbor(value: unknown): Uint8Array {
-  return encode(value, rfc8949EncodeOptions)
+  return encode(value, ENCODE)
 }
 
 /**
@@ -58,54 +77,87 @@ export function decodeCbor(input: Uint8Array, limits: CborLimits): unknown {
   return value
 }
 
+/** Major types (RFC 8949 section 3.1). */
+const UNSIGNED = 0
+const NEGATIVE = 1
+const BYTES = 2
+const TEXT = 3
+const ARRAY = 4
+const MAP = 5
+const TAG = 6
+
 /** Widths of the argument that follows additional information 24..27 (RFC 8949 section 3). */
 const ARGUMENT_BYTES: Readonly<Record<number, number>> = { 24: 1, 25: 2, 26: 4, 27: 8 }
 
+/** The head of one value: what it is, its argument, and where the bytes after the head begin. */
+interface Head {
+  readonly major: number
+  readonly argument: number
+  readonly end: number
+}
+
+/** An array, a map or the document itself, of which `left` values are still to come. */
+interface Open {
+  left: number
+  readonly isMap: boolean
+}
+
 /** Walk the heads of all values. Refuses what is too deep, too much, cut short, or followed by more. */
 function scan(bytes: Uint8Array, limits: CborLimits): void {
-  const open: number[] = [1]
+  const open: Open[] = [{ left: 1, isMap: false }]
   let at = 0
   let items = 0
-  for (;;) {
-    while (open.at(-1) === 0) open.pop()
-    const left = open.at(-1)
-    if (left === undefined) break
-    open[open.length - 1] = left - 1
-    if (++items > limits.maxItems) throw new WireError('WIRE_MALFORMED', 'too many items')
-    const head = bytes[at++]
-    if (head === undefined) throw new WireError('WIRE_MALFORMED', 'cut short')
-    const major = head >> 5
-    const argument = readArgument(bytes, at, head & 31)
-    at += argument.width
-    const children = childrenOf(major, argument.value)
-    if (major === 2 || major === 3) at += argument.value
-    if (at > bytes.length || children > bytes.length - at) {
-      throw new WireError('WIRE_MALFORMED', 'cut short')
-    }
-    if (major === 4 || major === 5) {
-      if (open.length > limits.maxDepth) throw new WireError('WIRE_MALFORMED', 'too deep')
-      open.push(children)
-    }
+  for (let parent = unfinished(open); parent !== undefined; parent = unfinished(open)) {
+    if (++items > limits.maxItems) malformed('too many items')
+    const head = readHead(bytes, at)
+    if (parent.isMap && parent.left % 2 === 0) requireKey(head)
+    parent.left--
+    at = endOf(head)
+    const children = childrenOf(head)
+    // Every value takes a byte at the least.
+    if (children > bytes.length - at) malformed('cut short')
+    if (head.major !== ARRAY && head.major !== MAP) continue
+    if (open.length > limits.maxDepth) malformed('too deep')
+    open.push({ left: children, isMap: head.major === MAP })
   }
-  if (at !== bytes.length) throw new WireError('WIRE_MALFORMED', 'bytes after the end')
+  if (at !== bytes.length) malformed('bytes after the end')
 }
 
-function readArgument(
-  bytes: Uint8Array,
-  at: number,
-  info: number,
-): { readonly value: number; readonly width: number } {
-  if (info < 24) return { value: info, width: 0 }
+/** The innermost of `open` that has values to come. */
+function unfinished(open: Open[]): Open | undefined {
+  while (open.at(-1)?.left === 0) open.pop()
+  return open.at(-1)
+}
+
+function readHead(bytes: Uint8Array, at: number): Head {
+  const first = bytes[at]
+  if (first === undefined) malformed('cut short')
+  const major = first >> 5
+  if (major === TAG) malformed('tag')
+  const info = first & 31
+  if (info < 24) return { major, argument: info, end: at + 1 }
   const width = ARGUMENT_BYTES[info]
-  if (width === undefined) throw new WireError('WIRE_MALFORMED', 'indefinite or reserved length')
-  let value = 0
-  for (let i = 0; i < width; i++) value = value * 256 + (bytes[at + i] ?? 0)
-  return { value, width }
+  if (width === undefined) malformed('indefinite or reserved length')
+  let argument = 0
+  for (let i = 1; i <= width; i++) argument = argument * 256 + (bytes[at + i] ?? 0)
+  return { major, argument, end: at + 1 + width }
 }
 
-function childrenOf(major: number, argument: number): number {
-  if (major === 4) return argument
-  if (major === 5) return argument * 2
-  if (major === 6) throw new WireError('WIRE_MALFORMED', 'tag')
-  return 0
+/** Keys of other types can be equal without being the same value, so a duplicate could hide. */
+function requireKey({ major }: Head): void {
+  if (major !== UNSIGNED && major !== NEGATIVE && major !== TEXT) malformed('key of a map')
+}
+
+/** Where the value ends, or the first of its children begins. */
+function endOf({ major, argument, end }: Head): number {
+  return major === BYTES || major === TEXT ? end + argument : end
+}
+
+function childrenOf({ major, argument }: Head): number {
+  if (major === ARRAY) return argument
+  return major === MAP ? argument * 2 : 0
+}
+
+function malformed(what: string): never {
+  throw new WireError('WIRE_MALFORMED', what)
 }

@@ -55,11 +55,20 @@ export function openChannel(
   let sent = 0
   let received = 0
 
-  async function next<T>(message: Message<T>, until: AbortSignal): Promise<T | undefined> {
-    const frame = await frames.read(until)
+  function refuse(error: WireError): WireError {
+    frames.abort(error)
+    return error
+  }
+
+  async function next<T>(message: Message<T>): Promise<T | undefined> {
+    const frame = await frames.read(signal)
     if (frame === undefined) return undefined
-    if (++received > protocol.maxFrames) throw new WireError('WIRE_TOO_MANY_FRAMES')
-    return message.decode(frame)
+    if (++received > protocol.maxFrames) throw refuse(new WireError('WIRE_TOO_MANY_FRAMES'))
+    try {
+      return message.decode(frame)
+    } catch (error) {
+      throw refuse(error as WireError)
+    }
   }
 
   const channel: Channel = {
@@ -69,12 +78,11 @@ export function openChannel(
     },
 
     async receive(message) {
-      const late = new AbortController()
       const cancel = clock.timer(protocol.messageDeadlineMs, () =>
-        late.abort(new WireError('WIRE_TOO_SLOW', message.name)),
+        frames.abort(new WireError('WIRE_TOO_SLOW', message.name)),
       )
       try {
-        const value = await next(message, AbortSignal.any([signal, late.signal]))
+        const value = await next(message)
         if (value === undefined) throw new WireError('WIRE_CLOSED', message.name)
         return value
       } finally {
@@ -82,11 +90,11 @@ export function openChannel(
       }
     },
 
-    next: (message) => next(message, signal),
+    next,
 
     async *messages(message) {
       for (;;) {
-        const value = await next(message, signal)
+        const value = await next(message)
         if (value === undefined) return
         yield value
       }

@@ -1,11 +1,13 @@
 /**
  * Length-prefixed frames (unsigned varint, as everywhere in libp2p) over one libp2p stream, with
  * back-pressure both ways and a bound on everything that a peer controls: the length of a frame,
- * what waits unread, and the time between the first and the last byte of a frame.
+ * what waits unread, and the time between the first and the last byte of a frame. Frames are cut
+ * from the input when they are read, so that many small ones cost no more memory than their bytes.
  *
- * Two traps of js-libp2p 3 are avoided here: `stream.onDrain()` may never settle, so the `drain`
- * event is used; and a `pause()` inside the dispatch of `resume()` reopens yamux's window, so both
- * run in a microtask.
+ * Traps of js-libp2p 3 that are avoided here: `stream.onDrain()` may never settle, so the `drain`
+ * event is used; a `pause()` inside the dispatch of `resume()` reopens yamux's window, so both run
+ * in a microtask; `remoteCloseWrite` and `close` come before the data that a paused stream still
+ * holds, so only `end` ends the input.
  */
 import type { Stream } from '@libp2p/interface'
 
@@ -30,17 +32,26 @@ export type ByteStream = Pick<
   | 'resume'
   | 'abort'
   | 'status'
+  | 'readStatus'
+  | 'readableEnded'
   | 'writableNeedsDrain'
 >
 
 export interface Frames {
-  /** The next frame, or undefined once the peer has closed its side after a whole frame. */
+  /**
+   * The next frame, or undefined once the peer has closed its side after a whole frame. One call at
+   * a time. Whole frames that came before the peer reset the stream are still given out.
+   *
+   * @throws WireError; the signal's reason
+   */
   read(signal: AbortSignal): Promise<Uint8Array | undefined>
-  /** Resolves when the stream takes more. */
+  /** Resolves when the stream takes more. @throws WireError; the signal's reason */
   write(frame: Uint8Array, signal: AbortSignal): Promise<void>
+  /** Reset the stream and forget what is unread: from now on every call throws `error`. */
+  abort(error: WireError): void
 }
 
-/** Stop reading from the network above this many undelivered bytes, or one frame where that is more. */
+/** Stop reading from the network above this many unread bytes, or one frame where that is more. */
 const PAUSE_ABOVE_BYTES = 256 * 1024
 
 /** Longest length prefix: 28 bits. */
@@ -54,12 +65,11 @@ class StreamFrames implements Frames {
   readonly #stream: ByteStream
   readonly #limits: FrameLimits
   readonly #clock: Clock
-  readonly #input = new ByteQueue()
-  readonly #ready: Uint8Array[] = []
-  #readyBytes = 0
+  readonly #highWater: number
+  readonly #input = new ByteBuffer()
   #paused = false
   #ended = false
-  #error: Error | undefined
+  #error: WireError | undefined
   #wake: (() => void) | undefined
   #cancelFrameTimer: (() => void) | undefined
 
@@ -67,13 +77,23 @@ class StreamFrames implements Frames {
     this.#stream = stream
     this.#limits = limits
     this.#clock = clock
+    // Above it the first frame is whole: only a reader can bring the input down again.
+    this.#highWater = Math.max(PAUSE_ABOVE_BYTES, limits.maxFrameBytes + MAX_PREFIX_BYTES)
     stream.addEventListener('message', (event) => this.#take(event.data))
-    stream.addEventListener('remoteCloseWrite', () => this.#end())
-    stream.addEventListener('close', (event) => this.#end(event.error))
+    stream.addEventListener('end', () => this.#end())
+    stream.addEventListener('close', (event) => {
+      if (event.error !== undefined) this.#end(closed(event.error))
+    })
+    if (stream.readableEnded) this.#end()
+    if (stream.status === 'aborted' || stream.status === 'reset') this.#end(closed())
   }
 
   async read(signal: AbortSignal): Promise<Uint8Array | undefined> {
-    while (this.#ready.length === 0) {
+    if (this.#wake !== undefined) throw new TypeError('one read at a time')
+    for (;;) {
+      signal.throwIfAborted()
+      const frame = this.#nextFrame()
+      if (frame !== undefined) return frame
       if (this.#error !== undefined) throw this.#error
       if (this.#ended) {
         if (this.#input.length > 0) throw new WireError('WIRE_CLOSED', 'inside a frame')
@@ -81,89 +101,111 @@ class StreamFrames implements Frames {
       }
       await this.#more(signal)
     }
-    const frame = this.#ready.shift()
-    this.#readyBytes -= frame?.length ?? 0
-    if (this.#paused && this.#readyBytes <= this.#highWater / 4) this.#setPaused(false)
-    return frame
   }
 
   async write(frame: Uint8Array, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     if (frame.length > this.#limits.maxFrameBytes) throw new WireError('WIRE_FRAME_TOO_LARGE')
-    if (this.#stream.status !== 'open') throw this.#error ?? new WireError('WIRE_CLOSED')
-    const more = this.#stream.send(concatBytes(encodeVarint(frame.length), frame))
-    if (!more) await this.#drained(signal)
+    if (this.#error !== undefined) throw this.#error
+    if (!this.#send(concatBytes(encodeVarint(frame.length), frame))) await this.#drained(signal)
   }
 
-  get #highWater(): number {
-    return Math.max(PAUSE_ABOVE_BYTES, this.#limits.maxFrameBytes)
+  abort(error: WireError): void {
+    if (this.#error !== undefined) return
+    this.#input.clear()
+    this.#end(error)
+    this.#stream.abort(error)
+  }
+
+  #send(bytes: Uint8Array): boolean {
+    try {
+      return this.#stream.send(bytes)
+    } catch (cause) {
+      throw closed(cause)
+    }
   }
 
   #take(data: Uint8Array | { subarray(): Uint8Array }): void {
     if (this.#error !== undefined) return
     this.#input.push(data.subarray())
-    try {
-      while (this.#takeFrame());
-    } catch (error) {
-      this.#fail(error as WireError)
-      return
-    }
-    this.#watchFrame()
-    if (this.#readyBytes > this.#highWater && !this.#paused) this.#setPaused(true)
+    this.#watch()
     this.#wake?.()
   }
 
-  /** Move one whole frame from the input to the ready list; false where none is whole. */
-  #takeFrame(): boolean {
-    const prefix = readPrefix(this.#input)
-    if (prefix === undefined) return false
-    const { length, width } = prefix
-    if (length > this.#limits.maxFrameBytes) {
-      throw new WireError(
-        'WIRE_FRAME_TOO_LARGE',
-        `${length} of ${this.#limits.maxFrameBytes} bytes`,
-      )
-    }
-    if (this.#input.length < width + length) return false
-    this.#input.take(width)
-    this.#ready.push(this.#input.take(length))
-    this.#readyBytes += length
-    this.#cancelFrameTimer?.()
-    this.#cancelFrameTimer = undefined
-    return true
+  #nextFrame(): Uint8Array | undefined {
+    const head = this.#head()
+    if (head === undefined || !head.whole) return undefined
+    this.#input.drop(head.width)
+    const frame = this.#input.take(head.length)
+    this.#watch()
+    return frame
   }
 
-  #watchFrame(): void {
-    if (this.#input.length === 0 || this.#cancelFrameTimer !== undefined) return
-    this.#cancelFrameTimer = this.#clock.timer(this.#limits.frameDeadlineMs, () =>
-      this.#fail(new WireError('WIRE_TOO_SLOW', 'a frame took too long')),
+  /** The frame that the input begins with; undefined where its length is not there yet. */
+  #head(): { length: number; width: number; whole: boolean } | undefined {
+    const prefix = readPrefix(this.#input)
+    if (prefix === undefined) return undefined
+    const { length, width } = prefix
+    return { length, width, whole: this.#input.length >= width + length }
+  }
+
+  /** After every change of the input: its first frame is in bounds, in time, and paced. */
+  #watch(): void {
+    const head = this.#checkedHead()
+    if (this.#error !== undefined) return
+    const whole = head?.whole === true
+    if (whole || this.#input.length === 0 || this.#ended) this.#stopFrameTimer()
+    else this.#startFrameTimer()
+    if (!this.#paused && this.#input.length > this.#highWater) this.#setPaused(true)
+    else if (this.#paused && (!whole || this.#input.length <= this.#highWater / 4)) {
+      this.#setPaused(false)
+    }
+  }
+
+  #checkedHead(): { whole: boolean } | undefined {
+    try {
+      const head = this.#head()
+      const max = this.#limits.maxFrameBytes
+      if (head !== undefined && head.length > max) {
+        throw new WireError('WIRE_FRAME_TOO_LARGE', `${head.length} of ${max} bytes`)
+      }
+      return head
+    } catch (error) {
+      this.abort(error as WireError)
+      return undefined
+    }
+  }
+
+  #startFrameTimer(): void {
+    this.#cancelFrameTimer ??= this.#clock.timer(this.#limits.frameDeadlineMs, () =>
+      this.abort(new WireError('WIRE_TOO_SLOW', 'a frame took too long')),
     )
   }
 
-  #fail(error: Error): void {
-    this.#end(error)
-    this.#stream.abort(error)
-  }
-
-  #end(error?: Error): void {
-    this.#ended = true
-    this.#error ??= error
+  #stopFrameTimer(): void {
     this.#cancelFrameTimer?.()
     this.#cancelFrameTimer = undefined
+  }
+
+  #end(error?: WireError): void {
+    this.#ended = true
+    this.#error ??= error
+    this.#stopFrameTimer()
     this.#wake?.()
   }
 
   #setPaused(paused: boolean): void {
     this.#paused = paused
     queueMicrotask(() => {
-      if (this.#paused !== paused || this.#stream.status !== 'open') return
-      if (paused) this.#stream.pause()
-      else this.#stream.resume()
+      const stream = this.#stream
+      if (this.#paused !== paused) return
+      if (stream.readStatus === 'closing' || stream.readStatus === 'closed') return
+      if (paused) stream.pause()
+      else stream.resume()
     })
   }
 
   #more(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
     return new Promise((resolve, reject) => {
       const aborted = (): void => {
         this.#wake = undefined
@@ -185,79 +227,88 @@ class StreamFrames implements Frames {
       const settle = (then: () => void): void => {
         cancel()
         stream.removeEventListener('drain', drained)
-        stream.removeEventListener('close', closed)
+        stream.removeEventListener('close', gone)
         signal.removeEventListener('abort', aborted)
         then()
       }
       const drained = (): void => settle(resolve)
-      const closed = (event: Event & { error?: Error }): void =>
-        settle(() => reject(event.error ?? new WireError('WIRE_CLOSED')))
+      const gone = (event: Event & { error?: Error }): void =>
+        settle(() => reject(this.#error ?? closed(event.error)))
       const aborted = (): void => settle(() => reject(signal.reason as Error))
-      const cancel = this.#clock.timer(this.#limits.frameDeadlineMs, () => {
-        const error = new WireError('WIRE_TOO_SLOW', 'the peer reads nothing')
-        settle(() => reject(error))
-        this.#fail(error)
-      })
+      const cancel = this.#clock.timer(this.#limits.frameDeadlineMs, () =>
+        this.abort(new WireError('WIRE_TOO_SLOW', 'the peer reads nothing')),
+      )
       stream.addEventListener('drain', drained)
-      stream.addEventListener('close', closed)
+      stream.addEventListener('close', gone)
       signal.addEventListener('abort', aborted)
     })
   }
 }
 
-/** @throws WireError WIRE_FRAME_TOO_LARGE on a prefix longer than any frame needs */
-function readPrefix(input: ByteQueue): { length: number; width: number } | undefined {
+/** Whatever ended a stream, as an error of the wire. */
+function closed(cause?: unknown): WireError {
+  return cause instanceof WireError ? cause : new WireError('WIRE_CLOSED', undefined, { cause })
+}
+
+/** @throws WireError WIRE_FRAME_TOO_LARGE, WIRE_MALFORMED on a prefix longer than it need be */
+function readPrefix(input: ByteBuffer): { length: number; width: number } | undefined {
   let length = 0
   for (let i = 0; i < MAX_PREFIX_BYTES; i++) {
     const byte = input.at(i)
     if (byte === undefined) return undefined
     length += (byte & 0x7f) * 2 ** (7 * i)
-    if (byte < 128) return { length, width: i + 1 }
+    if (byte >= 128) continue
+    if (byte === 0) throw new WireError('WIRE_MALFORMED', 'length of a frame')
+    return { length, width: i + 1 }
   }
   throw new WireError('WIRE_FRAME_TOO_LARGE', 'length prefix')
 }
 
-/** Received bytes in the pieces in which they came; joined only where a frame spans pieces. */
-class ByteQueue {
-  readonly #pieces: Uint8Array[] = []
-  length = 0
+/** Received bytes in one array, which grows with what is unread and is let go when nothing is. */
+class ByteBuffer {
+  #bytes = new Uint8Array(0)
+  #start = 0
+  #end = 0
 
-  push(piece: Uint8Array): void {
-    if (piece.length === 0) return
-    this.#pieces.push(piece)
-    this.length += piece.length
+  get length(): number {
+    return this.#end - this.#start
   }
 
   at(index: number): number | undefined {
-    let left = index
-    for (const piece of this.#pieces) {
-      if (left < piece.length) return piece[left]
-      left -= piece.length
-    }
-    return undefined
+    return index < this.length ? this.#bytes[this.#start + index] : undefined
   }
 
-  /** The first `count` bytes, which must be there. */
+  push(piece: Uint8Array): void {
+    if (this.#end + piece.length > this.#bytes.length) this.#makeRoom(this.length + piece.length)
+    this.#bytes.set(piece, this.#end)
+    this.#end += piece.length
+  }
+
+  /** A copy of the first `count` bytes, which must be there. */
   take(count: number): Uint8Array {
-    this.length -= count
-    const first = this.#pieces[0]
-    if (first !== undefined && first.length > count) {
-      this.#pieces[0] = first.subarray(count)
-      return first.subarray(0, count)
-    }
-    const taken: Uint8Array[] = []
-    let left = count
-    while (left > 0) {
-      const piece = this.#pieces[0] ?? new Uint8Array(left)
-      if (piece.length > left) {
-        taken.push(piece.subarray(0, left))
-        this.#pieces[0] = piece.subarray(left)
-        break
-      }
-      taken.push(piece)
-      this.#pieces.shift()
-      left -= piece.length
-    }
-    return taken.length === 1 && taken[0] !== undefined ? taken[0] : concatBytes(...taken)
+    const taken = this.#bytes.slice(this.#start, this.#start + count)
+    this.drop(count)
+    return taken
+  }
+
+  drop(count: number): void {
+    this.#start += count
+    if (this.#start === this.#end) this.clear()
+  }
+
+  clear(): void {
+    this.#bytes = new Uint8Array(0)
+    this.#start = this.#end = 0
+  }
+
+  #makeRoom(needed: number): void {
+    const old = this.#bytes
+    // Moving costs what was read since the last time, so each byte is moved about once.
+    const enough = needed <= old.length && this.#start >= old.length / 2
+    const bytes = enough ? old : new Uint8Array(Math.max(needed, old.length * 2))
+    bytes.set(old.subarray(this.#start, this.#end))
+    this.#bytes = bytes
+    this.#end -= this.#start
+    this.#start = 0
   }
 }

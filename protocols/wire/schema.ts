@@ -77,10 +77,12 @@ export function bytes(size: { length: number } | { min?: number; max: number }):
   })
 }
 
-/** UTF-8 text of at most `max` bytes, without lone surrogates. */
+/** UTF-8 text of at most `max` bytes, without lone surrogates and without a byte order mark. */
 export function text(max: number): Type<string> {
   return plain((value) => {
     if (typeof value !== 'string' || !value.isWellFormed()) throw new TypeError('not text')
+    // A decoder drops it, and the text would not be the same again.
+    if (value.startsWith('\uFEFF')) throw new TypeError('byte order mark')
     // A UTF-16 unit is one byte of UTF-8 at the least.
     if (value.length > max || new TextEncoder().encode(value).length > max) {
       throw new RangeError(`over ${max} bytes`)

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { describe, it } from 'node:test'
+
+import { decode, cdeDecodeOptions } from 'cbor2'
+import fc from 'fast-check'
+
+import { WireError } from '../../protocols/wire/errors.ts'
+import { decodeCbor, encodeCbor, fromHex, toHex } from '../../protocols/wire/index.ts'
+
+interface Vectors {
+  readonly messages: readonly { name: string; value: unknown; hex: string }[]
+  readonly invalid: readonly { name: string; hex: string; code: string }[]
+}
+
+const LIMITS = { maxBytes: 65_536, maxDepth: 8, maxItems: 1024 }
+const vectors = JSON.parse(
+  readFileSync(new URL('../../protocols/wire/vectors.json', import.meta.url), 'utf8'),
+) as Vectors
+
+/** JSON for values: `{"bytes": hex}` is a byte string, `{"map": [[key, value], …]}` a map. */
+function valueOf(json: unknown): unknown {
+  if (Array.isArray(json)) return json.map(valueOf)
+  if (json === null || typeof json !== 'object') return json
+  if ('bytes' in json) return fromHex(String(json.bytes))
+  const { map } = json as { map: readonly (readonly [unknown, unknown])[] }
+  return new Map(map.map(([key, value]) => [valueOf(key), valueOf(value)]))
+}
+
+function refusal(bytes: Uint8Array, limits = LIMITS): string {
+  try {
+    decodeCbor(bytes, limits)
+  } catch (error) {
+    assert.ok(error instanceof WireError, String(error))
+    return error.code
+  }
+  return 'accepted'
+}
+
+const integer = fc.maxSafeInteger().filter((n) => !Object.is(n, -0))
+const float = fc.double({ noNaN: true, noDefaultInfinity: true }).filter((n) => !Object.is(n, -0))
+const text = fc.string({ unit: 'grapheme' }).filter((s) => !s.startsWith('\uFEFF'))
+const value = fc.letrec<{ node: unknown }>((tie) => ({
+  node: fc.oneof(
+    { maxDepth: 5, withCrossShrink: true },
+    fc.oneof(integer, float, text, fc.boolean(), fc.constant(null), fc.uint8Array()),
+    fc.array(tie('node'), { maxLength: 4 }),
+    fc
+      .uniqueArray(fc.tuple(fc.oneof(integer, text), tie('node')), {
+        maxLength: 4,
+        selector: ([key]) => key,
+      })
+      .map((entries) => new Map(entries)),
+  ),
+})).node
+
+describe('canonical CBOR', () => {
+  for (const { name, value: json, hex } of vectors.messages) {
+    it(`writes and reads ${name}`, () => {
+      assert.equal(toHex(encodeCbor(valueOf(json))), hex)
+      assert.deepEqual(decodeCbor(fromHex(hex), LIMITS), valueOf(json))
+    })
+  }
+
+  for (const { name, hex, code } of vectors.invalid) {
+    it(`refuses ${name}`, () => assert.equal(refusal(fromHex(hex)), code))
+  }
+
+  it('reads back whatever it writes', () => {
+    fc.assert(
+      fc.property(value, (written) => {
+        assert.deepEqual(decodeCbor(encodeCbor(written), LIMITS), written)
+      }),
+    )
+  })
+
+  it('accepts nothing but what it writes, and throws nothing but its own errors', () => {
+    let accepted = 0
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 24 }), (bytes) => {
+        if (refusal(bytes) !== 'accepted') return
+        accepted++
+        assert.deepEqual(encodeCbor(decodeCbor(bytes, LIMITS)), bytes)
+      }),
+      { numRuns: 3000 },
+    )
+    assert.ok(accepted > 30, `only ${accepted} accepted`)
+  })
+
+  it('reads no other value after one byte of a document has changed', () => {
+    fc.assert(
+      fc.property(value, fc.nat(), fc.integer({ min: 1, max: 255 }), (written, at, change) => {
+        const bytes = encodeCbor(written)
+        bytes[at % bytes.length] = (bytes[at % bytes.length] ?? 0) ^ change
+        if (refusal(bytes) !== 'accepted') return
+        assert.deepEqual(encodeCbor(decodeCbor(bytes, LIMITS)), bytes)
+        assert.notDeepEqual(decodeCbor(bytes, LIMITS), written)
+      }),
+    )
+  })
+
+  it('accepts nothing that another strict decoder refuses', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 24 }), value.map(encodeCbor)), (bytes) => {
+        if (refusal(bytes) === 'accepted')
+          decode(bytes, { ...cdeDecodeOptions, rejectUndefined: true })
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('hands out bytes that do not change with what they were read from', () => {
+    const input = Buffer.from('43010203', 'hex')
+    const read = decodeCbor(input, LIMITS)
+    input.fill(0)
+    assert.deepEqual(read, Uint8Array.of(1, 2, 3))
+  })
+
+  it('writes nothing that it would not read', () => {
+    for (const wrong of [Number.NaN, Number.POSITIVE_INFINITY, undefined, 5n, [undefined]]) {
+      assert.throws(() => encodeCbor(wrong), TypeError)
+    }
+    assert.equal(toHex(encodeCbor(-0)), '00')
+  })
+})
+
+describe('the limits of CBOR', () => {
+  it('are kept to the item, the level and the byte', () => {
+    const limits = { maxBytes: 6, maxDepth: 2, maxItems: 4 }
+    assert.equal(refusal(fromHex('83000000'), limits), 'accepted')
+    assert.equal(refusal(fromHex('8400000000'), limits), 'WIRE_MALFORMED')
+    assert.equal(refusal(fromHex('818100'), limits), 'accepted')
+    assert.equal(refusal(fromHex('81818100'), limits), 'WIRE_MALFORMED')
+    assert.equal(refusal(fromHex('450000000000'), limits), 'accepted')
+    assert.equal(refusal(fromHex('46000000000000'), limits), 'WIRE_FRAME_TOO_LARGE')
+  })
+
+  it('hold against depth that would break a recursive decoder', () => {
+    const deep = new Uint8Array(20_000).fill(0x81)
+    assert.equal(refusal(deep), 'WIRE_MALFORMED')
+    assert.equal(refusal(deep, { ...LIMITS, maxItems: 100_000 }), 'WIRE_MALFORMED')
+  })
+
+  it('hold against lengths far beyond the input before anything is allocated', () => {
+    const before = process.memoryUsage().arrayBuffers
+    for (const head of ['5a7fffffff', '9a7fffffff', 'ba7fffffff', '7b001fffffffffffff']) {
+      assert.equal(refusal(fromHex(`${head}00`)), 'WIRE_MALFORMED')
+    }
+    assert.ok(process.memoryUsage().arrayBuffers - before < 1_000_000)
+  })
+})
