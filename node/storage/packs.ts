@@ -1,0 +1,348 @@
+/**
+ * The logs of packs on disk: this device's own, which only grows by `appendOwn`, and those of others,
+ * which grow by `insert` after `openPack` has checked each pack. A pack that this store announces, or
+ * returns as accepted, is on disk. What was received is remembered by number even after retention
+ * took the bytes, so a pack is never taken twice and this device never uses a number twice.
+ *
+ * Not here: signatures, who may publish, and when to prune.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+
+import { sha256 } from '../../protocols/identity/index.ts'
+import {
+  EMPTY_LOG,
+  gapsOf,
+  headOf,
+  judge,
+  NO_PREV,
+  type HeldPack,
+  type Judgement,
+  type LogState,
+  type Pack,
+  type PackSource,
+  type SeqRange,
+} from '../../protocols/telemetry/index.ts'
+import { toHex } from '../../protocols/wire/index.ts'
+import { NodeError } from '../errors.ts'
+import { transaction, type Migration } from './db.ts'
+import { LOG_TABLES, logTable, type Fork, type Log, type LogTable } from './pack-logs.ts'
+import {
+  READING_TABLES,
+  readingTable,
+  type ReadingTable,
+  type BucketRow,
+  type HistoryQuery,
+  type ReadingRow,
+} from './readings.ts'
+
+export const migration: Migration = {
+  version: 2,
+  sql: `
+    ${LOG_TABLES}
+    CREATE TABLE packs (
+      id INTEGER PRIMARY KEY AUTOINCREMENT,
+      log INTEGER NOT NULL,
+      seq INTEGER NOT NULL,
+      received_at INTEGER NOT NULL,
+      flags INTEGER NOT NULL,
+      from_ms INTEGER NOT NULL,
+      to_ms INTEGER NOT NULL,
+      bytes BLOB NOT NULL,
+      UNIQUE (log, seq)
+    ) STRICT;
+    ${READING_TABLES}`,
+}
+
+/** Packs removed in one transaction. */
+const PRUNE_CHUNK = 64
+/** How often room is made for one write before giving up. */
+const MAX_ROOM_TRIES = 8
+/** `SQLITE_FULL` */
+const SQLITE_FULL = 13
+
+export interface Incoming {
+  readonly pack: Pack
+  /** UTC milliseconds by this device's clock. */
+  readonly receivedAtMs: number
+  /** For a removed device: the last pack that stays accepted. */
+  readonly lastSeq?: number | undefined
+}
+
+export type Outcome =
+  | (Extract<Judgement, { verdict: 'accept' | 'known' | 'refuse' }> & Incoming)
+  | (Incoming & {
+      readonly verdict: 'fork'
+      readonly against: number
+      /** This very proof is new. */
+      readonly fresh: boolean
+    })
+
+export interface GapRow extends SeqRange {
+  readonly kind: 'gap'
+  /** Time of the last reading before it; undefined for a log that starts with a gap. */
+  readonly afterMs?: number
+  /** Time of the first reading after it. */
+  readonly beforeMs: number
+}
+
+export interface PackStore extends PackSource {
+  /**
+   * Make the next pack of this device's own log and put it on disk.
+   * @throws NodeError NODE_DATABASE where the disk stays full; what `make` throws
+   */
+  appendOwn(device: Uint8Array, make: (seq: number, prev: Uint8Array) => Pack, nowMs: number): Pack
+  /**
+   * Judge and keep packs of other devices, in order, all in one transaction.
+   * @throws NodeError NODE_DATABASE where the disk stays full
+   */
+  insert(batch: readonly Incoming[]): Outcome[]
+  /** Highest number known of a log, kept or not; 0 for none. */
+  head(device: Uint8Array): number
+  heads(): { readonly device: Uint8Array; readonly seq: number }[]
+  gaps(device: Uint8Array): SeqRange[]
+  history(device: Uint8Array, query: HistoryQuery): (ReadingRow | BucketRow | GapRow)[]
+  forks(device: Uint8Array): Fork[]
+  /** An owner looked at the forks and trusts the device again. */
+  release(device: Uint8Array): void
+  /**
+   * Remove up to a few dozen of the oldest packs, by arrival, while they were received before
+   * `receivedBeforeMs` or the database holds more than `maxBytes`. The newest pack of each log stays.
+   * Returns how many went; 0 means done.
+   */
+  prune(limits: { readonly receivedBeforeMs: number; readonly maxBytes: number }): number
+}
+
+export function openPackStore(db: DatabaseSync): PackStore {
+  return new SqlitePacks(db)
+}
+
+class SqlitePacks implements PackStore {
+  readonly #db: DatabaseSync
+  readonly #readings: ReadingTable
+  readonly #logs: LogTable
+  readonly #listeners = new Set<(device: Uint8Array) => void>()
+  readonly #sql: Record<'bytes' | 'range' | 'first' | 'addPack', StatementSync>
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+    this.#readings = readingTable(db)
+    this.#logs = logTable(db)
+    this.#sql = {
+      bytes: db.prepare('SELECT bytes FROM packs WHERE log = ? AND seq = ?'),
+      range: db.prepare(
+        'SELECT seq, bytes FROM packs WHERE log = ? AND seq >= ? ORDER BY seq LIMIT ?',
+      ),
+      first: db.prepare('SELECT min(seq) AS first FROM packs WHERE log = ?'),
+      addPack: db.prepare(
+        `INSERT INTO packs (log, seq, received_at, flags, from_ms, to_ms, bytes)
+         VALUES (:log, :seq, :receivedAt, :flags, :fromMs, :toMs, :bytes)`,
+      ),
+    }
+  }
+
+  appendOwn(
+    device: Uint8Array,
+    make: (seq: number, prev: Uint8Array) => Pack,
+    nowMs: number,
+  ): Pack {
+    const pack = this.#withRoom(() => {
+      const { state } = this.#logs.ensure(device)
+      const made = make(headOf(state) + 1, state.segments.at(-1)?.hash ?? NO_PREV)
+      const outcome = this.#keep({ pack: made, receivedAtMs: nowMs })
+      if (outcome.verdict !== 'accept') throw new Error(`own pack: ${outcome.verdict}`)
+      return made
+    })
+    this.#announce(device)
+    return pack
+  }
+
+  insert(batch: readonly Incoming[]): Outcome[] {
+    const outcomes = this.#withRoom(() => batch.map((incoming) => this.#keep(incoming)))
+    const grown = new Map<string, Uint8Array>()
+    for (const { verdict, pack } of outcomes) {
+      if (verdict === 'accept') grown.set(toHex(pack.device), pack.device)
+    }
+    for (const device of grown.values()) this.#announce(device)
+    return outcomes
+  }
+
+  bounds(device: Uint8Array): { readonly first: number; readonly head: number } | undefined {
+    const log = this.#logs.find(device)
+    if (log === undefined) return undefined
+    const head = headOf(log.state)
+    const { first } = this.#sql.first.get(log.id) as { first: number | null }
+    return { first: first ?? head + 1, head }
+  }
+
+  read(device: Uint8Array, fromSeq: number, limit: number): readonly HeldPack[] {
+    const log = this.#logs.find(device)
+    if (log === undefined) return []
+    return this.#sql.range.all(log.id, fromSeq, limit) as unknown as HeldPack[]
+  }
+
+  onNew(listener: (device: Uint8Array) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  head(device: Uint8Array): number {
+    const log = this.#logs.find(device)
+    return log === undefined ? 0 : headOf(log.state)
+  }
+
+  heads(): { readonly device: Uint8Array; readonly seq: number }[] {
+    return this.#logs.heads()
+  }
+
+  gaps(device: Uint8Array): SeqRange[] {
+    return gapsOf(this.#logs.find(device)?.state ?? EMPTY_LOG)
+  }
+
+  history(device: Uint8Array, query: HistoryQuery): (ReadingRow | BucketRow | GapRow)[] {
+    const log = this.#logs.find(device)
+    if (log === undefined) return []
+    const rows = [...gapRows(log.state, query), ...this.#readings.query(log.id, query)]
+    return rows.toSorted((a, b) => timeOf(a) - timeOf(b))
+  }
+
+  forks(device: Uint8Array): Fork[] {
+    const log = this.#logs.find(device)
+    return log === undefined ? [] : this.#logs.forks(log)
+  }
+
+  release(device: Uint8Array): void {
+    const log = this.#logs.find(device)
+    if (log !== undefined) this.#logs.setState(log, { ...log.state, quarantined: false })
+  }
+
+  prune(limits: { readonly receivedBeforeMs: number; readonly maxBytes: number }): number {
+    return transaction(this.#db, () => {
+      const over = this.#usedBytes() > limits.maxBytes
+      return this.#dropOldest(PRUNE_CHUNK, over ? Infinity : limits.receivedBeforeMs)
+    })
+  }
+
+  #usedBytes(): number {
+    const read = (name: string): number => {
+      const row = this.#db.prepare(`PRAGMA ${name}`).get() as Record<string, number>
+      return row[name] ?? 0
+    }
+    return (read('page_count') - read('freelist_count')) * read('page_size')
+  }
+
+  /** Inside a transaction. */
+  #dropOldest(count: number, receivedBeforeMs: number): number {
+    const rows = this.#db
+      .prepare(
+        `SELECT id, log, received_at, from_ms, to_ms FROM packs AS p
+         WHERE seq < (SELECT max(seq) FROM packs WHERE log = p.log) ORDER BY id LIMIT ?`,
+      )
+      .all(count) as Record<'id' | 'log' | 'received_at' | 'from_ms' | 'to_ms', number>[]
+    const drop = this.#db.prepare('DELETE FROM packs WHERE id = ?')
+    let dropped = 0
+    for (const { id, log, received_at: at, from_ms: fromMs, to_ms: toMs } of rows) {
+      if (at >= receivedBeforeMs) break
+      this.#readings.remove(log, id, fromMs, toMs)
+      drop.run(id)
+      dropped++
+    }
+    return dropped
+  }
+
+  /** Run `work` in one transaction; where the disk is full, make room and run it again. */
+  #withRoom<T>(work: () => T): T {
+    for (let tries = 0; ; tries++) {
+      try {
+        return transaction(this.#db, work)
+      } catch (error) {
+        // What is remembered may include what was just undone.
+        this.#logs.forget()
+        this.#readings.forget()
+        if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error
+        if (tries >= MAX_ROOM_TRIES || !this.#makeRoom()) throw noRoom(error)
+      }
+    }
+  }
+
+  /** False where nothing could be removed. */
+  #makeRoom(): boolean {
+    try {
+      const dropped = transaction(this.#db, () => this.#dropOldest(PRUNE_CHUNK, Infinity))
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+      return dropped > 0
+    } catch (error) {
+      if ((error as { errcode?: number }).errcode === SQLITE_FULL) return false
+      throw error
+    }
+  }
+
+  /** Judge one pack and write what follows from it. Inside a transaction. */
+  #keep(incoming: Incoming): Outcome {
+    const { pack, receivedAtMs, lastSeq } = incoming
+    const log = this.#logs.ensure(pack.device)
+    const hashAt = (seq: number): Uint8Array | undefined => {
+      const kept = this.#bytesAt(log, seq)
+      return kept === undefined ? undefined : sha256(kept)
+    }
+    const judgement = judge(log.state, pack, { receivedAtMs, lastSeq, hashAt })
+    if (judgement.verdict === 'fork') {
+      const { against, state, verdict } = judgement
+      const kept = this.#bytesAt(log, against)
+      const proof = { seq: against, other: pack, atMs: receivedAtMs }
+      const fresh = this.#logs.addFork(log, kept === undefined ? proof : { ...proof, kept })
+      this.#logs.setState(log, state)
+      return { ...incoming, verdict, against, fresh }
+    }
+    if (judgement.verdict === 'accept') {
+      const { flags, times, state } = judgement
+      const { lastInsertRowid: id } = this.#sql.addPack.run({
+        log: log.id,
+        seq: pack.seq,
+        receivedAt: receivedAtMs,
+        flags,
+        fromMs: minOf(times),
+        toMs: maxOf(times),
+        bytes: pack.bytes,
+      })
+      this.#readings.insert(log.id, Number(id), pack, times)
+      this.#logs.setState(log, state)
+    }
+    return { ...incoming, ...judgement }
+  }
+
+  #bytesAt(log: Log, seq: number): Uint8Array | undefined {
+    return (this.#sql.bytes.get(log.id, seq) as { bytes: Uint8Array } | undefined)?.bytes
+  }
+
+  #announce(device: Uint8Array): void {
+    for (const listener of this.#listeners) listener(device)
+  }
+}
+
+function gapRows(state: LogState, { sinceMs, untilMs }: HistoryQuery): GapRow[] {
+  return gapsOf(state).flatMap(({ from, to }) => {
+    const afterMs = state.segments.find((segment) => segment.to === from - 1)?.toMs
+    const beforeMs = state.segments.find((segment) => segment.from === to + 1)?.fromMs ?? 0
+    if (beforeMs < sinceMs || (afterMs ?? -Infinity) >= untilMs) return []
+    return [{ kind: 'gap', from, to, beforeMs, ...(afterMs === undefined ? {} : { afterMs }) }]
+  })
+}
+
+function timeOf(row: ReadingRow | BucketRow | GapRow): number {
+  return row.kind === 'gap' ? (row.afterMs ?? row.beforeMs - 1) : row.atMs
+}
+
+function minOf(times: readonly number[]): number {
+  return times.reduce((least, ms) => Math.min(least, ms), Infinity)
+}
+
+function maxOf(times: readonly number[]): number {
+  return times.reduce((most, ms) => Math.max(most, ms), -Infinity)
+}
+
+function noRoom(cause: unknown): NodeError {
+  return new NodeError('NODE_DATABASE', 'The disk is full: new readings cannot be kept.', {
+    cause,
+    hint: 'Everything kept so far is safe. Free some space; readings go on by themselves.',
+  })
+}
