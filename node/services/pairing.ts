@@ -1,0 +1,214 @@
+/**
+ * The candidate's side of pairing as a service: opens a window, shows its code, listens on a host of
+ * its own for as long as the window lasts, and closes it for good on the first success, the last
+ * try, the end of the time, or when a person stops it. What pairing means is protocols/pairing;
+ * where the home is kept is the caller's `accept`.
+ */
+import type { Logger } from 'pino'
+
+import { fingerprintOf, homeText, peerIdOf } from '../../protocols/identity/index.ts'
+import {
+  encodeQr,
+  formatCode,
+  join,
+  openWindow,
+  PairingError,
+  type JoinDeps,
+  type Joined,
+  type PairingWindow,
+  type WindowStore,
+} from '../../protocols/pairing/index.ts'
+import type { Channel } from '../../protocols/wire/index.ts'
+import type { Clock, Random } from '../env.ts'
+import { NodeError } from '../errors.ts'
+import type { Journal } from './journal.ts'
+
+/** What stands open to strangers while the window lasts. */
+export interface PairingListener extends AsyncDisposable {
+  /** Where it listens, link-local addresses with their zone. */
+  readonly addresses: readonly string[]
+}
+
+export interface CandidateDeps {
+  /** Our public key, 32 bytes. */
+  readonly key: Uint8Array
+  /** What this device calls itself. */
+  name(): string
+  readonly store: WindowStore
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly journal: Journal
+  listen(
+    options: {
+      readonly discriminator: string
+      readonly handle: (channel: Channel, peer: Uint8Array, address: string) => Promise<void>
+    },
+    signal: AbortSignal,
+  ): Promise<PairingListener>
+  readonly accept: JoinDeps['accept']
+  /** Called once the home is stored and acknowledged. */
+  joined(result: Joined): void
+}
+
+export interface WindowView {
+  /** `DD-NNNN-NNNN-C` */
+  readonly code: string
+  /** Text of the QR code. */
+  readonly qr: string
+  /** Milliseconds since the Unix epoch. */
+  readonly expiresAt: number
+}
+
+export interface PairingStatus {
+  readonly open: boolean
+  readonly expiresAt: number | null
+  readonly triesLeft: number
+}
+
+export interface Candidate extends AsyncDisposable {
+  /**
+   * Open a window; closes one that is open, which still counts.
+   * @throws NodeError NODE_PAIRING where pairing was opened too often
+   */
+  open(): Promise<WindowView>
+  status(): PairingStatus
+  close(): Promise<void>
+}
+
+/** How long the listener outlives a success, so that the member gets our acknowledgement. */
+const GRACE_MS = 1_000
+
+interface Open {
+  readonly window: PairingWindow
+  readonly listener: PairingListener
+  readonly expiresAt: number
+  readonly stop: AbortController
+  /** Runs that are under way. */
+  readonly runs: Set<object>
+  readonly cancelExpiry: () => void
+}
+
+interface Run {
+  readonly channel: Channel
+  readonly peer: Uint8Array
+  readonly address: string
+}
+
+export function createCandidate(deps: CandidateDeps): Candidate {
+  return new CandidateService(deps)
+}
+
+class CandidateService implements Candidate {
+  readonly #deps: CandidateDeps
+  #current: Open | undefined
+
+  constructor(deps: CandidateDeps) {
+    this.#deps = deps
+  }
+
+  async open(): Promise<WindowView> {
+    const { clock } = this.#deps
+    await this.close()
+    const window = orTooOften(() => openWindow(this.#deps))
+    const stop = new AbortController()
+    const runs = new Set<object>()
+    const listener = await this.#deps.listen(
+      {
+        discriminator: window.code.discriminator,
+        handle: (channel, peer, address) => this.#answer(opened, { channel, peer, address }),
+      },
+      stop.signal,
+    )
+    const expiresAt = clock.now() + window.remainingMs
+    const cancelExpiry = clock.timer(window.remainingMs, () => void this.#end(opened, 'expired'))
+    const opened: Open = { window, listener, stop, runs, expiresAt, cancelExpiry }
+    this.#current = opened
+    return { code: formatCode(window.code), qr: this.#qrText(opened), expiresAt }
+  }
+
+  status(): PairingStatus {
+    if (this.#current === undefined) return { open: false, expiresAt: null, triesLeft: 0 }
+    const { window, expiresAt } = this.#current
+    return { open: window.state === 'open', expiresAt, triesLeft: window.triesLeft }
+  }
+
+  async close(): Promise<void> {
+    if (this.#current !== undefined) await this.#end(this.#current, 'stopped')
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #answer(opened: Open, run: Run): Promise<void> {
+    const { key: candidateKey, random, accept, journal, clock } = this.#deps
+    const { window } = opened
+    opened.runs.add(run)
+    try {
+      const { channel, peer: memberKey } = run
+      const name = this.#deps.name()
+      const result = await join(channel, { candidateKey, memberKey, name, window, random, accept })
+      const by = peerIdOf(memberKey)
+      journal.record('pairing.paired', {
+        home: homeText(result.home),
+        role: result.role,
+        by,
+        byFingerprint: fingerprintOf(memberKey),
+        fingerprint: fingerprintOf(candidateKey),
+      })
+      this.#deps.joined(result)
+      clock.timer(GRACE_MS, () => void this.#end(opened, 'paired'))
+    } catch (error) {
+      this.#report(error, window, run)
+      throw error
+    } finally {
+      opened.runs.delete(run)
+      // The last try may be under way in another run: then that one ends the window.
+      if (opened.runs.size === 0 && window.state === 'spent') void this.#end(opened, 'spent')
+    }
+  }
+
+  #report(error: unknown, { triesLeft }: PairingWindow, { peer, address }: Run): void {
+    const { log, journal } = this.#deps
+    const code = error instanceof PairingError ? error.code : 'WIRE'
+    log.warn({ peer: peerIdOf(peer), address, code }, 'pairing refused')
+    if (code !== 'PAIRING_CODE_MISMATCH') return
+    journal.record('pairing.tried', { text: `A wrong code was tried from ${address}.`, triesLeft })
+  }
+
+  async #end(which: Open, reason: string): Promise<void> {
+    if (this.#current !== which) return
+    this.#current = undefined
+    which.window.close()
+    which.cancelExpiry()
+    which.stop.abort(new Error('pairing is closed'))
+    this.#deps.journal.record('pairing.closed', { reason })
+    await which.listener[Symbol.asyncDispose]()
+  }
+
+  #qrText({ window, listener }: Open): string {
+    return encodeQr({
+      key: this.#deps.key,
+      secret: window.qrSecret,
+      discriminator: window.code.discriminator,
+      // Our zones mean nothing to another machine.
+      addresses: listener.addresses
+        .filter((one) => !one.startsWith('/ip6zone/') && one.length <= 100)
+        .slice(0, 4),
+    })
+  }
+}
+
+function orTooOften<T>(act: () => T): T {
+  try {
+    return act()
+  } catch (cause) {
+    if (!(cause instanceof PairingError) || cause.code !== 'PAIRING_TOO_OFTEN') throw cause
+    const minutes = Math.ceil((cause.retryInMs ?? 0) / 60_000)
+    throw new NodeError('NODE_PAIRING', cause.message, {
+      cause,
+      hint: `Nothing is open. Try again in ${minutes} ${minutes === 1 ? 'minute' : 'minutes'}.`,
+    })
+  }
+}
