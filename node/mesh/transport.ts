@@ -1,0 +1,183 @@
+/**
+ * @libp2p/tcp with what link-local IPv6 needs. The stock transport drops the zone of an address that
+ * it dials, fails on one that it accepts, and leaves link-local addresses out of what it listens on.
+ * Here all three carry the zone. It also writes each message with one system call, remembers the
+ * local address of every connection, and asks `admit` before a handshake costs anything.
+ */
+import { networkInterfaces } from 'node:os'
+import type { AddressInfo, Server, Socket } from 'node:net'
+
+import type {
+  Connection,
+  CreateListenerOptions,
+  Listener,
+  MultiaddrConnection,
+  Transport,
+  Upgrader,
+} from '@libp2p/interface'
+import { tcp, type TCPComponents } from '@libp2p/tcp'
+import { getNetConfig } from '@libp2p/utils'
+import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
+import type { Uint8ArrayList } from 'uint8arraylist'
+
+/** What the socket under a connection tells. */
+export interface SocketFacts {
+  /** Our end, without zone. */
+  readonly localHost: string
+  readonly bytesRead: number
+  readonly bytesWritten: number
+}
+
+export interface ZonedTcp {
+  readonly create: (components: TCPComponents) => Transport
+  /** The socket of an open connection. */
+  facts(connection: Connection): SocketFacts | undefined
+}
+
+/** Called for every accepted socket; undefined refuses it, else it is called when the handshake ended. */
+export type Admit = (remote: Multiaddr) => (() => void) | undefined
+
+/** libp2p's connection to a socket, as @libp2p/tcp makes it. */
+interface SocketConnection extends MultiaddrConnection {
+  readonly socket: Socket
+  sendData(data: Uint8ArrayList): { sentBytes: number; canSendMore: boolean }
+}
+
+/** Up to here the copy into one buffer is cheaper than a second system call. */
+const COPY_BELOW_BYTES = 16 * 1024
+/** Dead peers are found by probes; this is the kernel's last resort. */
+const IDLE_SOCKET_MS = 120_000
+const KEEP_ALIVE_DELAY_MS = 30_000
+
+export function zonedTcp(admit: Admit): ZonedTcp {
+  // A connection and the socket beneath it share their timeline object, and nothing else public.
+  const sockets = new WeakMap<object, Socket>()
+  const create = tcp({
+    inboundSocketInactivityTimeout: IDLE_SOCKET_MS,
+    outboundSocketInactivityTimeout: IDLE_SOCKET_MS,
+    dialOpts: { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS },
+    listenOpts: { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS },
+  })
+  const prepare = (connection: SocketConnection): void => {
+    sockets.set(connection.timeline, connection.socket)
+    connection.sendData = sendAtOnce
+  }
+  return {
+    create: (components) => withZones(create(components), prepare, admit),
+    facts(connection) {
+      const socket = sockets.get(connection.timeline)
+      if (socket === undefined) return undefined
+      const [localHost = ''] = (socket.localAddress ?? '').split('%')
+      return { localHost, bytesRead: socket.bytesRead, bytesWritten: socket.bytesWritten }
+    },
+  }
+}
+
+function withZones(
+  stock: Transport,
+  prepare: (connection: SocketConnection) => void,
+  admit: Admit,
+): Transport {
+  const dial = stock.dial.bind(stock)
+  const createListener = stock.createListener.bind(stock)
+  return Object.assign(stock, {
+    dial(address: Multiaddr, options: Parameters<Transport['dial']>[1]): Promise<Connection> {
+      const config = getNetConfig(address)
+      const upgrader = intercept(options.upgrader, 'upgradeOutbound', (connection, upgrade) => {
+        prepare(connection)
+        return upgrade()
+      })
+      const zoned = config.type === 'ip6' && config.zone !== undefined
+      // The stock transport spreads its options over the address that it parsed.
+      const host = zoned ? { host: `${config.host}%${config.zone}` } : {}
+      return dial(address, { ...options, ...host, upgrader })
+    },
+    createListener(options: CreateListenerOptions): Listener {
+      const zones = new WeakMap<Socket, string>()
+      const upgrader = intercept(
+        options.upgrader,
+        'upgradeInbound',
+        async (connection, upgrade) => {
+          const zone = zones.get(connection.socket)
+          if (zone !== undefined) connection.remoteAddr = addZone(connection.remoteAddr, zone)
+          const release = admit(connection.remoteAddr)
+          if (release === undefined) throw new Error('too many handshakes')
+          prepare(connection)
+          try {
+            return await upgrade()
+          } finally {
+            release()
+          }
+        },
+      )
+      return zonedListener(createListener({ ...options, upgrader }), zones)
+    },
+  })
+}
+
+type UpgradeMethod = 'upgradeInbound' | 'upgradeOutbound'
+
+/** `upgrader` with `method` led through `around`. */
+function intercept<T>(
+  upgrader: Upgrader,
+  method: UpgradeMethod,
+  around: (connection: SocketConnection, upgrade: () => Promise<T>) => Promise<T>,
+): Upgrader {
+  return new Proxy(upgrader, {
+    get(target, name) {
+      const value = Reflect.get(target, name) as unknown
+      if (typeof value !== 'function') return value
+      const call = value.bind(target) as (...args: unknown[]) => Promise<T>
+      if (name !== method) return call
+      return (connection: SocketConnection, options: unknown) =>
+        around(connection, () => call(connection, options))
+    },
+  })
+}
+
+/** Take the zone off what the stock listener cannot read, and put link-local addresses into its list. */
+function zonedListener(listener: Listener, zones: WeakMap<Socket, string>): Listener {
+  const { server } = listener as Listener & { readonly server: Server }
+  server.prependListener('connection', (socket) => {
+    const [host, zone] = (socket.remoteAddress ?? '').split('%')
+    if (zone === undefined) return
+    zones.set(socket, zone)
+    Object.defineProperty(socket, 'remoteAddress', { value: host })
+  })
+  const getAddrs = listener.getAddrs.bind(listener)
+  return Object.assign(listener, {
+    getAddrs(): Multiaddr[] {
+      const bound = server.address() as AddressInfo | null
+      if (bound?.address !== '::') return getAddrs()
+      const isStock = (address: Multiaddr): boolean => !address.toString().startsWith('/ip6/fe80')
+      return [...getAddrs().filter(isStock), ...linkLocalAddresses(bound.port)]
+    },
+  })
+}
+
+function linkLocalAddresses(port: number): Multiaddr[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+    (addresses ?? [])
+      .filter(({ address, family }) => family === 'IPv6' && /^fe[89ab]/i.test(address))
+      .map(({ address }) => addZone(multiaddr(`/ip6/${address}/tcp/${port}`), name)),
+  )
+}
+
+function addZone(address: Multiaddr, zone: string): Multiaddr {
+  return multiaddr(`/ip6zone/${zone}${address.toString()}`)
+}
+
+function sendAtOnce(
+  this: SocketConnection,
+  data: Uint8ArrayList,
+): { sentBytes: number; canSendMore: boolean } {
+  const sentBytes = data.byteLength
+  if (sentBytes <= COPY_BELOW_BYTES) {
+    return { sentBytes, canSendMore: this.socket.write(data.subarray()) }
+  }
+  let canSendMore = true
+  this.socket.cork()
+  for (const piece of data) canSendMore = this.socket.write(piece)
+  this.socket.uncork()
+  return { sentBytes, canSendMore }
+}
