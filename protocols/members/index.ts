@@ -1,0 +1,34 @@
+/** Who is in a home and what they may do: signed ops, their reducer, their authors, their sync. */
+export {
+  checkpoint,
+  createHome,
+  cutBefore,
+  grant,
+  recover,
+  regrant,
+  rename,
+  retire,
+  revoke,
+  setPolicy,
+  succeed,
+} from './author.ts'
+export type { AuthorContext, NewGrant, NewHome, NewRevocation } from './author.ts'
+export type { Grant } from './authority.ts'
+export type { Entry } from './form.ts'
+export { Batch, Have, NAME_BYTES, Payload, POLICY_BYTES } from './messages.ts'
+export type { OpPayload, OpType, Paired, Reason } from './messages.ts'
+export { createOpSet } from './op-set.ts'
+export type { AddResult, OpSet } from './op-set.ts'
+export { openOp, parentsOf, sealOp, successionStatement } from './op.ts'
+export type { Op } from './op.ts'
+export { CAPS, MEMBERS, MEMBERS_ERRORS, MembersError } from './protocol.ts'
+export type { MembersErrorCode } from './protocol.ts'
+export { createRecoveryKit, isGroup, KIT_GROUPS, parseRecoveryKit } from './recovery-kit.ts'
+export type { RecoveryKit } from './recovery-kit.ts'
+export { reduce } from './reduce.ts'
+export { ACTS, boundBy, permits, ROLES } from './roles.ts'
+export type { Act, Authority, Bound, Role } from './roles.ts'
+export { isExpired, mayAct, membersAt } from './state.ts'
+export type { Checkpoint, Device, Equivocation, HomeState, RemovedDevice } from './state.ts'
+export { syncMembers } from './sync.ts'
+export type { SyncDeps, SyncResult } from './sync.ts'
