@@ -2,9 +2,9 @@
 import type { Reading } from '../../api/view.ts'
 
 export interface LiveTable {
-  add(reading: Reading): void
+  readonly add: (reading: Reading) => void
   /** Every row, newest value each, as lines. */
-  lines(): readonly string[]
+  readonly lines: () => readonly string[]
 }
 
 interface Row {
