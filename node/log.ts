@@ -84,7 +84,7 @@ export function formatLine(line: string, color: boolean): string {
   const shown = color ? `\u001B[${COLORS[String(level)] ?? 0}m${name}\u001B[0m` : name
   const facts = Object.entries(fields).map(([key, value]) => ` ${key}=${showField(value)}`)
   return [
-    `${String(time).slice(11, 19)} ${shown} ${printable(String(msg ?? ''))}${facts.join('')}`,
+    `${String(time).slice(11, 19)} ${shown} ${printable(typeof msg === 'string' ? msg : '')}${facts.join('')}`,
     ...errorLines(err),
   ].join('\n')
 }

@@ -242,6 +242,9 @@ export interface NodeView {
   reset(): Promise<void>
   /** The settings in force. */
   config(): Promise<readonly ConfigRow[]>
-  /** Events after number `since` that are still kept, then live ones; only live ones without it. */
+  /**
+   * Events after number `since` that are still kept, then live ones; without it only those after
+   * this call, even where the first is asked for later.
+   */
   events(since: number | undefined, signal: AbortSignal): AsyncIterable<EventView>
 }

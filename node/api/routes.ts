@@ -1,0 +1,286 @@
+/**
+ * The one table of the local API: each row says method, path, what it takes, what it answers and
+ * what it asks of the device. The server, the OpenAPI document and its test are made from it.
+ */
+import * as v from 'valibot'
+
+import { ROLES, type NodeView, type StatusView } from './view.ts'
+
+/** What the HTTP side itself keeps: links to the dashboard. */
+export interface DashboardLinks {
+  /** @throws NodeError NODE_CONFLICT where the dashboard is off */
+  link(): { readonly url: string; readonly expiresAt: number }
+}
+
+export interface RouteContext<Body, Query> {
+  readonly view: NodeView
+  readonly dashboard: DashboardLinks
+  /** The part of the path in braces; empty where there is none. */
+  readonly ref: string
+  readonly body: Body
+  readonly query: Query
+  /** Aborts when the client is gone or the device stops. */
+  readonly signal: AbortSignal
+}
+
+type Schema = v.GenericSchema<unknown, unknown>
+export type Answer = unknown
+
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  /** Below /api/v1, with at most one `{ref}`. */
+  readonly path: string
+  readonly summary: string
+  readonly body?: Schema
+  readonly query?: Schema
+  /** `ndjson` and `events` are streams. */
+  readonly answer: 'json' | 'none' | 'ndjson' | 'events'
+  /** Not for the dashboard: only the Unix socket has it. */
+  readonly socketOnly?: boolean
+  readonly handle: (context: RouteContext<never, never>) => Answer
+}
+
+interface TypedRoute<B extends Schema, Q extends Schema> extends Omit<Route, 'handle'> {
+  readonly body?: B
+  readonly query?: Q
+  readonly handle: (context: RouteContext<v.InferOutput<B>, v.InferOutput<Q>>) => Answer
+}
+
+function route<B extends Schema, Q extends Schema>(row: TypedRoute<B, Q>): Route {
+  return row
+}
+
+const text = (maxBytes: number) =>
+  v.pipe(v.string(), v.minLength(1), v.maxBytes(maxBytes), v.regex(/^[^\p{Cc}]*$/u))
+const name = v.pipe(text(64), v.trim(), v.minLength(1))
+const role = v.picklist(ROLES)
+const wholeNumber = v.pipe(v.string(), v.regex(/^\d{1,15}$/), v.transform(Number))
+
+const createHome = v.strictObject({
+  name,
+  deviceName: v.optional(name),
+  recoveryKey: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+})
+const recover = v.strictObject({ kit: text(1024) })
+const openPairing = v.strictObject({
+  minutes: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10))),
+})
+const addDevice = v.pipe(
+  v.strictObject({
+    code: v.optional(text(64)),
+    qr: v.optional(text(2048)),
+    role,
+    name: v.optional(name),
+  }),
+  v.check(({ code, qr }) => (code === undefined) !== (qr === undefined), 'either code or qr'),
+)
+const changeDevice = v.pipe(
+  v.strictObject({ name: v.optional(name), role: v.optional(role) }),
+  v.check((body) => (body.name === undefined) !== (body.role === undefined), 'either name or role'),
+)
+const removeDevice = v.strictObject({ reason: v.optional(text(64)) })
+const readings = v.strictObject({ device: v.optional(text(128)), sensor: v.optional(text(64)) })
+const history = v.strictObject({
+  sensor: v.optional(text(64)),
+  since: v.optional(wholeNumber),
+  until: v.optional(wholeNumber),
+  everyMs: v.optional(v.pipe(wholeNumber, v.minValue(1000))),
+})
+const since = v.strictObject({ since: v.optional(wholeNumber) })
+
+const homeRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/status',
+    answer: 'json',
+    summary: 'This device, its home and its role',
+    handle: ({ view }): Promise<StatusView> => view.status(),
+  }),
+  route({
+    method: 'POST',
+    path: '/recovery-kit',
+    answer: 'json',
+    socketOnly: true,
+    summary: 'A fresh recovery kit, kept nowhere',
+    handle: ({ view }) => view.recoveryKit(),
+  }),
+  route({
+    method: 'POST',
+    path: '/home',
+    answer: 'json',
+    body: createHome,
+    summary: 'Make a home with this device as its first owner',
+    handle: ({ view, body }) => view.createHome(body),
+  }),
+  route({
+    method: 'POST',
+    path: '/recover',
+    answer: 'json',
+    body: recover,
+    socketOnly: true,
+    summary: 'Make this device an owner with the recovery kit',
+    handle: ({ view, body }) => view.recover(body),
+  }),
+  route({
+    method: 'POST',
+    path: '/reset',
+    answer: 'none',
+    socketOnly: true,
+    body: v.strictObject({ confirm: v.literal(true) }),
+    summary: 'Forget the home, the readings and the identity of this device',
+    handle: ({ view }) => view.reset(),
+  }),
+]
+
+const pairingRoutes: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: '/pairing',
+    answer: 'json',
+    body: openPairing,
+    summary: 'Open a pairing window on this device',
+    handle: ({ view, body }) => view.openPairing(body),
+  }),
+  route({
+    method: 'GET',
+    path: '/pairing',
+    answer: 'json',
+    summary: 'Whether a pairing window is open, and the tries left',
+    handle: ({ view }) => view.pairingStatus(),
+  }),
+  route({
+    method: 'DELETE',
+    path: '/pairing',
+    answer: 'none',
+    summary: 'Close the pairing window',
+    handle: ({ view }) => view.closePairing(),
+  }),
+  route({
+    method: 'POST',
+    path: '/devices',
+    answer: 'json',
+    body: addDevice,
+    summary: 'Admit the device that shows a code or QR',
+    handle: ({ view, body, signal }) => view.addDevice(body, signal),
+  }),
+]
+
+const deviceRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/devices',
+    answer: 'json',
+    summary: 'The devices of the home',
+    handle: ({ view }) => view.devices(),
+  }),
+  route({
+    method: 'GET',
+    path: '/devices/{ref}',
+    answer: 'json',
+    summary: 'One device, by name, fingerprint or peer id',
+    handle: ({ view, ref }) => view.device(ref),
+  }),
+  route({
+    method: 'PATCH',
+    path: '/devices/{ref}',
+    answer: 'json',
+    body: changeDevice,
+    summary: 'Give a device another name or role',
+    handle: ({ view, ref, body }) =>
+      body.name === undefined
+        ? view.grant(ref, v.parse(role, body.role))
+        : view.rename(ref, body.name),
+  }),
+  route({
+    method: 'GET',
+    path: '/devices/{ref}/removal',
+    answer: 'json',
+    summary: 'What removing a device would cut',
+    handle: ({ view, ref }) => view.removal(ref),
+  }),
+  route({
+    method: 'POST',
+    path: '/devices/{ref}/removal',
+    answer: 'json',
+    body: removeDevice,
+    summary: 'Remove a device from the home',
+    handle: ({ view, ref, body }) => view.remove(ref, body),
+  }),
+]
+
+const readingRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/sensors',
+    answer: 'json',
+    summary: 'The sensors of this device',
+    handle: ({ view }) => view.sensors(),
+  }),
+  route({
+    method: 'PATCH',
+    path: '/sensors/{ref}',
+    answer: 'json',
+    body: v.strictObject({ on: v.boolean() }),
+    summary: 'Switch a sensor on or off',
+    handle: ({ view, ref, body }) => view.setSensor(ref, body.on),
+  }),
+  route({
+    method: 'GET',
+    path: '/readings/live',
+    answer: 'ndjson',
+    query: readings,
+    summary: 'Live readings, one a line, until the client goes',
+    handle: ({ view, query, signal }) => view.watch(query, signal),
+  }),
+  route({
+    method: 'GET',
+    path: '/devices/{ref}/readings',
+    answer: 'ndjson',
+    query: history,
+    summary: 'Kept readings and gaps, one a line',
+    handle: ({ view, ref, query, signal }) => view.history({ ...query, device: ref }, signal),
+  }),
+]
+
+const careRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/doctor',
+    answer: 'json',
+    summary: 'What works, what does not, and the cure',
+    handle: ({ view }) => view.doctor(),
+  }),
+  route({
+    method: 'GET',
+    path: '/config',
+    answer: 'json',
+    summary: 'The settings in force',
+    handle: ({ view }) => view.config(),
+  }),
+  route({
+    method: 'GET',
+    path: '/events',
+    answer: 'events',
+    query: since,
+    summary: 'Events after number `since`, then live ones',
+    handle: ({ view, query, signal }) => view.events(query.since, signal),
+  }),
+  route({
+    method: 'POST',
+    path: '/dashboard-link',
+    answer: 'json',
+    socketOnly: true,
+    summary: 'A link that opens the dashboard once',
+    handle: ({ dashboard }) => dashboard.link(),
+  }),
+]
+
+export const API_PREFIX = '/api/v1'
+
+export const ROUTES: readonly Route[] = [
+  ...homeRoutes,
+  ...pairingRoutes,
+  ...deviceRoutes,
+  ...readingRoutes,
+  ...careRoutes,
+]
