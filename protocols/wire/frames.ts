@@ -106,6 +106,7 @@ class StreamFrames implements Frames {
   async write(frame: Uint8Array, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     if (frame.length > this.#limits.maxFrameBytes) throw new WireError('WIRE_FRAME_TOO_LARGE')
+    if (frame.length === 0) throw new WireError('WIRE_MALFORMED', 'empty frame')
     if (this.#error !== undefined) throw this.#error
     if (!this.#send(concatBytes(encodeVarint(frame.length), frame))) await this.#drained(signal)
   }
@@ -250,7 +251,7 @@ function closed(cause?: unknown): WireError {
   return cause instanceof WireError ? cause : new WireError('WIRE_CLOSED', undefined, { cause })
 }
 
-/** @throws WireError WIRE_FRAME_TOO_LARGE, WIRE_MALFORMED on a prefix longer than it need be */
+/** @throws WireError WIRE_FRAME_TOO_LARGE; WIRE_MALFORMED on zero and on a form longer than it need be */
 function readPrefix(input: ByteBuffer): { length: number; width: number } | undefined {
   let length = 0
   for (let i = 0; i < MAX_PREFIX_BYTES; i++) {
