@@ -1,4 +1,5 @@
 /** Pairing's window counters on disk: they outlive kill -9, a power cut and any clock. */
+import { readFileSync } from 'node:fs'
 import { uptime } from 'node:os'
 import type { DatabaseSync } from 'node:sqlite'
 
@@ -9,38 +10,55 @@ export const migration: Migration = {
   version: 3,
   sql: `CREATE TABLE pairing_window (
     position INTEGER PRIMARY KEY,
+    boot TEXT NOT NULL,
     opened_uptime_ms INTEGER NOT NULL CHECK (opened_uptime_ms >= 0),
     tries INTEGER NOT NULL CHECK (tries >= 0)
   ) STRICT`,
 }
 
-/**
- * A store over `db`, which has `migration` applied. `uptimeMs` is the time since the machine
- * started, as the kernel counts it; no wall clock has a part in it.
- */
-export function createWindowStore(
-  db: DatabaseSync,
-  uptimeMs: () => number = () => uptime() * 1000,
-): WindowStore {
-  const select = db.prepare('SELECT opened_uptime_ms, tries FROM pairing_window ORDER BY position')
+/** The running kernel's life: no wall clock has a part in it. */
+export interface Boot {
+  /** Another text after each start of the machine; one and the same where that is not known. */
+  readonly id: string
+  /** Milliseconds since the machine started. */
+  uptimeMs(): number
+}
+
+/** The kernel's own boot id and uptime; without an id where there is no Linux. */
+export function systemBoot(): Boot {
+  let id = ''
+  try {
+    id = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    // The window then tells lives of the machine apart by the uptime, and may count for longer.
+  }
+  return { id, uptimeMs: () => uptime() * 1000 }
+}
+
+/** A store over `db`, which has `migration` applied. */
+export function createWindowStore(db: DatabaseSync, boot: Boot = systemBoot()): WindowStore {
+  const select = db.prepare(
+    'SELECT boot, opened_uptime_ms, tries FROM pairing_window ORDER BY position',
+  )
   const clear = db.prepare('DELETE FROM pairing_window')
   const insert = db.prepare(
-    'INSERT INTO pairing_window (position, opened_uptime_ms, tries) VALUES (?, ?, ?)',
+    'INSERT INTO pairing_window (position, boot, opened_uptime_ms, tries) VALUES (?, ?, ?, ?)',
   )
   return {
     load: () =>
       select.all().map((row): WindowRecord => ({
-        openedUptimeMs: Number(row['opened_uptime_ms']),
+        // Opened before this boot, so at least as long ago as this boot.
+        openedUptimeMs: row['boot'] === boot.id ? Number(row['opened_uptime_ms']) : 0,
         tries: Number(row['tries']),
       })),
     save(records) {
       transaction(db, () => {
         clear.run()
         for (const [position, { openedUptimeMs, tries }] of records.entries()) {
-          insert.run(position, openedUptimeMs, tries)
+          insert.run(position, boot.id, openedUptimeMs, tries)
         }
       })
     },
-    uptimeMs: () => Math.floor(uptimeMs()),
+    uptimeMs: () => Math.floor(boot.uptimeMs()),
   }
 }

@@ -23,7 +23,7 @@ export function newCode(random: Random): PairingCode {
   return { discriminator: randomDigits(random, 2), digits: randomDigits(random, 8) }
 }
 
-/** The code as the candidate shows it, `37-4820-1957-6`. */
+/** The code as the candidate shows it, `37-4820-1957-4`. */
 export function formatCode({ discriminator, digits }: PairingCode): string {
   const check = verhoeff(`${discriminator}${digits}0`)
   return [discriminator, digits.slice(0, 4), digits.slice(4), INVERSE[check] ?? ''].join('-')

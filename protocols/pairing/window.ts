@@ -24,7 +24,7 @@ export interface WindowRecord {
 
 /** Where the counters live, and the clock that they are read against. */
 export interface WindowStore {
-  /** Oldest first. */
+  /** Oldest first. What was saved in an earlier life of the machine may be given as opened at 0. */
   load(): readonly WindowRecord[]
   /** Replace all records; on disk when it returns. Throws where that is not certain. */
   save(records: readonly WindowRecord[]): void
@@ -119,11 +119,13 @@ export function openWindow({ clock, random, store }: WindowDeps): PairingWindow 
 /** Windows that still count. @throws PairingError PAIRING_TOO_OFTEN where they are too many */
 function countedWindows(store: WindowStore): readonly WindowRecord[] {
   const uptime = store.uptimeMs()
-  const counted = store
-    .load()
-    // Opened later than now: in an earlier life of the machine, so before this one began.
-    .map((record) => (record.openedUptimeMs > uptime ? { ...record, openedUptimeMs: 0 } : record))
-    .filter(({ openedUptimeMs }) => uptime - openedUptimeMs < WINDOW.perMs)
+  const stored = store.load()
+  // Opened later than now: in an earlier life of the machine, so before this one began.
+  const known = stored.map((record) =>
+    record.openedUptimeMs > uptime ? { ...record, openedUptimeMs: 0 } : record,
+  )
+  if (known.some((record, i) => record !== stored[i])) store.save(known)
+  const counted = known.filter(({ openedUptimeMs }) => uptime - openedUptimeMs < WINDOW.perMs)
   if (counted.length >= WINDOW.maxWindows) {
     const oldest = Math.min(...counted.map(({ openedUptimeMs }) => openedUptimeMs))
     throw new PairingError('PAIRING_TOO_OFTEN', { retryInMs: oldest + WINDOW.perMs - uptime })
