@@ -102,36 +102,44 @@ async function dataRoot({ dataDir }: Options, scope: Scope): Promise<string> {
 
 /** Show readings until the scope ends or, with --once, until every device was heard. */
 async function watch(
-  { hub, others }: DemoHome,
+  home: DemoHome,
   { once, json }: Options,
   scope: Scope,
 ): Promise<{ readings: number; verified: number }> {
   const table = createTable(() => Date.now())
-  const unheard = new Set(others.map(({ id }) => id))
-  let readings = 0
-  let verified = 0
+  const counts = { readings: 0, verified: 0 }
+  const unheard = new Set(home.others.map(({ id }) => id))
   const deadline = once ? AbortSignal.timeout(ONCE_MS) : scope.signal
   const stopDrawing = json || once ? () => undefined : drawEverySecond(table.lines)
   try {
-    for await (const reading of hub.client.watch({}, AbortSignal.any([scope.signal, deadline]))) {
-      readings += 1
-      if (reading.verified) verified += 1
-      if (isFromAnother(reading, hub.id)) unheard.delete(reading.device)
+    for await (const reading of readingsOf(home, AbortSignal.any([scope.signal, deadline]))) {
+      counts.readings += 1
+      if (reading.verified) counts.verified += 1
+      if (isFromAnother(reading, home.hub.id)) unheard.delete(reading.device)
       table.add(reading)
       if (once && unheard.size === 0) break
     }
-  } catch (error) {
-    if (!scope.signal.aborted && !deadline.aborted) throw error
   } finally {
     stopDrawing()
   }
-  if (once && unheard.size > 0 && !scope.signal.aborted) {
-    throw new NodeError('NODE_TIMEOUT', `No verified reading arrived from every device.`, {
-      hint: others.map(({ device }) => `${device.name}: ${device.lastLines()}`).join('\n'),
-    })
-  }
+  if (once && deadline.aborted) throw neverHeard(home)
   if (once && !json) process.stdout.write(`${table.lines().join('\n')}\n`)
-  return { readings, verified }
+  return counts
+}
+
+/** Ends quietly when `signal` aborts. */
+async function* readingsOf({ hub }: DemoHome, signal: AbortSignal): AsyncGenerator<Reading> {
+  try {
+    yield* hub.client.watch({}, signal)
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}
+
+function neverHeard({ others }: DemoHome): NodeError {
+  return new NodeError('NODE_TIMEOUT', 'No verified reading arrived from every device.', {
+    hint: others.map(({ device }) => `${device.name}: ${device.lastLines()}`).join('\n'),
+  })
 }
 
 function isFromAnother({ device, verified }: Reading, hub: string): boolean {

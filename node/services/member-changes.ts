@@ -1,0 +1,38 @@
+/** What changed between two states of a home, as events for people. Pure. */
+import { fingerprintOf, peerIdOf } from '../../protocols/identity/index.ts'
+import type { HomeState } from '../../protocols/members/index.ts'
+
+export interface MemberChange {
+  readonly type:
+    | 'member.added'
+    | 'member.removed'
+    | 'member.renamed'
+    | 'member.role'
+    | 'home.renamed'
+    | 'members.equivocation'
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+export function describeChanges(before: HomeState, after: HomeState): readonly MemberChange[] {
+  const changes: MemberChange[] = []
+  if (before.name !== after.name) changes.push({ type: 'home.renamed', data: { name: after.name } })
+  for (const [hex, { key, name, role }] of after.devices) {
+    const about = { device: peerIdOf(key), fingerprint: fingerprintOf(key), name, role }
+    const old = before.devices.get(hex)
+    if (old === undefined) changes.push({ type: 'member.added', data: about })
+    else if (old.role !== role)
+      changes.push({ type: 'member.role', data: { ...about, was: old.role } })
+    if (old !== undefined && old.name !== name) {
+      changes.push({ type: 'member.renamed', data: { ...about, was: old.name } })
+    }
+  }
+  for (const [hex, { key, name, reason }] of after.removed) {
+    if (before.removed.has(hex)) continue
+    const about = { device: peerIdOf(key), fingerprint: fingerprintOf(key), name, reason }
+    changes.push({ type: 'member.removed', data: about })
+  }
+  for (const { signer } of after.equivocations.slice(before.equivocations.length)) {
+    changes.push({ type: 'members.equivocation', data: { device: peerIdOf(signer) } })
+  }
+  return changes
+}

@@ -1,0 +1,270 @@
+/**
+ * The home's membership as a service: greets every connection, keeps the log of ops on disk, tells
+ * connected peers at once what changed, and says who may connect. What ops mean is
+ * protocols/members; where they are kept is the caller's `store`.
+ */
+import type { Logger } from 'pino'
+
+import {
+  greet,
+  HELLO,
+  HelloError,
+  MAX_HEADS,
+  type HelloMessage,
+} from '../../protocols/hello/index.ts'
+import { peerIdOf, type Signer } from '../../protocols/identity/index.ts'
+import {
+  MEMBERS,
+  membersAt,
+  reduce,
+  syncMembers,
+  type AuthorContext,
+  type Device,
+  type HomeState,
+  type Op,
+  type OpSet,
+} from '../../protocols/members/index.ts'
+import { equalBytes, toHex, type Channel, type Protocol } from '../../protocols/wire/index.ts'
+import type { Clock } from '../env.ts'
+import { asError } from '../errors.ts'
+import { createEmitter, type Emitter } from '../events.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import { describeChanges } from './member-changes.ts'
+import type { Journal } from './journal.ts'
+
+export interface MembersEvents extends Record<string, unknown> {
+  /** The home is not what it was: ops came, or a grant ran out. */
+  change: HomeState
+}
+
+export interface MembersDeps {
+  /** All ops on disk; genesis at the least. */
+  readonly ops: OpSet
+  readonly signer: Signer
+  /** Put new ops on disk, parents first; they would survive a power cut when it returns. */
+  readonly store: (ops: readonly Op[]) => void
+  /** What our hello says besides membership. */
+  readonly about: () => Pick<HelloMessage, 'logs' | 'power' | 'version' | 'features'>
+  readonly clock: Clock
+  readonly log: Logger
+  readonly journal: Journal
+}
+
+/** The part of the mesh that membership needs. */
+export type MembersMesh = Pick<Mesh, 'events' | 'open' | 'peers' | 'serve' | 'setMembers'>
+
+export interface Members extends AsyncDisposable {
+  readonly home: Uint8Array
+  readonly events: Emitter<MembersEvents>
+  readonly ops: OpSet
+  /** The home as all known ops make it. */
+  readonly state: HomeState
+  /** Our own place; undefined once we were removed. */
+  readonly self: Device | undefined
+  /** Devices whose grants are live now. */
+  active(): readonly Device[]
+  /** What a peer said when it greeted us last, in this run. */
+  lastHello(key: Uint8Array): HelloMessage | undefined
+  /** For the mesh: runs on every new connection. */
+  readonly greeting: {
+    readonly protocol: Protocol
+    readonly run: (channel: Channel, peer: Uint8Array) => Promise<void>
+  }
+  /** Serve sync, tell the mesh who may connect, and keep both true. Once, after the mesh started. */
+  attach(mesh: MembersMesh): Promise<void>
+  /** Sign, store and spread one act. Returns its ops. @throws MembersError */
+  act(make: (context: AuthorContext) => Op | readonly Op[]): readonly Op[]
+}
+
+/** A removed device is told so before it is cut, if it listens at once. */
+const FAREWELL_MS = 1_000
+const SYNC_MS = 10_000
+/** Longest timer that Node.js keeps exactly. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+export function startMembers(deps: MembersDeps, signal: AbortSignal): Members {
+  return new MembersService(deps, signal)
+}
+
+class MembersService implements Members {
+  readonly events: Emitter<MembersEvents>
+  readonly ops: OpSet
+  readonly greeting: Members['greeting']
+  readonly #deps: MembersDeps
+  readonly #stop = new AbortController()
+  readonly #signal: AbortSignal
+  readonly #hellos = new Map<string, HelloMessage>()
+  /** Peers with which a sync runs; true where another must follow. */
+  readonly #syncing = new Map<string, boolean>()
+  #state: HomeState
+  #mesh: MembersMesh | undefined
+  #cancelExpiry = (): void => undefined
+
+  constructor(deps: MembersDeps, signal: AbortSignal) {
+    this.#deps = deps
+    this.ops = deps.ops
+    this.#signal = AbortSignal.any([signal, this.#stop.signal])
+    this.events = createEmitter((error) => deps.log.error({ err: error }, 'listener failed'))
+    this.greeting = { protocol: HELLO, run: (channel, peer) => this.#greet(channel, peer) }
+    this.#state = reduce(deps.ops)
+    this.#watchExpiry()
+  }
+
+  get home(): Uint8Array {
+    return this.ops.home
+  }
+
+  get state(): HomeState {
+    return this.#state
+  }
+
+  get self(): Device | undefined {
+    const { key } = this.#deps.signer
+    return this.active().find((device) => equalBytes(device.key, key))
+  }
+
+  active(): readonly Device[] {
+    return membersAt(this.#state, this.#deps.clock.now())
+  }
+
+  lastHello(key: Uint8Array): HelloMessage | undefined {
+    return this.#hellos.get(toHex(key))
+  }
+
+  act(make: (context: AuthorContext) => Op | readonly Op[]): readonly Op[] {
+    const { ops, signer, clock, store } = this.#deps
+    const made = [make({ ops, signer, nowMs: clock.now() })].flat()
+    // On disk before it exists for anyone: an act is whole or it never was.
+    store(made)
+    for (const { bytes } of made) ops.add(bytes)
+    this.#changed()
+    return made
+  }
+
+  async attach(mesh: MembersMesh): Promise<void> {
+    this.#mesh = mesh
+    mesh.setMembers(this.active().map(({ key }) => key))
+    await mesh.serve(MEMBERS, (channel, peer) => this.#exchange(channel, peer))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#cancelExpiry()
+    this.#stop.abort(new Error('stopping'))
+  }
+
+  async #greet(channel: Channel, peer: Uint8Array): Promise<void> {
+    const { heads, epoch, hash } = this.#state
+    const ours: HelloMessage = {
+      home: this.home,
+      heads: heads.slice(0, MAX_HEADS),
+      epoch,
+      state: hash,
+      ...this.#deps.about(),
+    }
+    const { theirs, differs } = await greet(channel, ours)
+    if (differs) await this.#exchange(channel, peer)
+    else if (!equalBytes(theirs.state, hash)) this.#reportDisagreement(peer)
+    if (!this.active().some(({ key }) => equalBytes(key, peer))) {
+      throw new HelloError('HELLO_NOT_A_MEMBER')
+    }
+    this.#hellos.set(toHex(peer), theirs)
+  }
+
+  /** Same ops, another home: a defect in one of the two, never an attack. */
+  #reportDisagreement(peer: Uint8Array): void {
+    const device = peerIdOf(peer)
+    this.#deps.log.error({ device }, 'a device reads the same membership differently')
+    this.#deps.journal.record('members.disagree', { device })
+  }
+
+  async #exchange(channel: Channel, peer: Uint8Array): Promise<void> {
+    const { ops, store, clock, log } = this.#deps
+    let received = 0
+    try {
+      const result = await syncMembers(channel, {
+        ops,
+        clock,
+        store: (added) => {
+          received += added.length
+          store(added)
+        },
+      })
+      if (result.refused > 0) {
+        log.warn({ device: peerIdOf(peer), refused: result.refused }, 'membership ops refused')
+      }
+    } finally {
+      // What was stored counts, whether or not the exchange ended well.
+      if (received > 0) this.#changed(peer)
+    }
+  }
+
+  /** Take in what the set holds now, and tell everyone but `source`, who told us. */
+  #changed(source?: Uint8Array): void {
+    const before = this.#state
+    this.#state = reduce(this.ops)
+    this.#watchExpiry()
+    for (const { type, data } of describeChanges(before, this.#state)) {
+      this.#deps.journal.record(type, data)
+    }
+    void this.#spread(source)
+    this.events.emit('change', this.#state)
+  }
+
+  async #spread(source: Uint8Array | undefined): Promise<void> {
+    const mesh = this.#mesh
+    if (mesh === undefined) return
+    const keys = this.active().map(({ key }) => key)
+    const allowed = new Set(keys.map(toHex))
+    const connected = mesh.peers().map(({ key }) => key)
+    const leaving = connected.filter((key) => !allowed.has(toHex(key)))
+    mesh.setMembers([...keys, ...leaving])
+    for (const key of connected) {
+      const told = source !== undefined && equalBytes(key, source)
+      if (allowed.has(toHex(key)) && !told) void this.#push(key)
+    }
+    if (leaving.length === 0) return
+    const late = AbortSignal.any([this.#signal, AbortSignal.timeout(FAREWELL_MS)])
+    await Promise.all(leaving.map((key) => this.#syncWith(key, late)))
+    mesh.setMembers(this.active().map(({ key }) => key))
+  }
+
+  /** One sync at a time with each peer; what changes meanwhile is told in one more. */
+  async #push(peer: Uint8Array): Promise<void> {
+    const name = toHex(peer)
+    if (this.#syncing.has(name)) {
+      this.#syncing.set(name, true)
+      return
+    }
+    do {
+      this.#syncing.set(name, false)
+      await this.#syncWith(peer, AbortSignal.any([this.#signal, AbortSignal.timeout(SYNC_MS)]))
+    } while (this.#syncing.get(name) === true && !this.#signal.aborted)
+    this.#syncing.delete(name)
+  }
+
+  /** Never throws: a peer that is gone hears it in its next greeting. */
+  async #syncWith(peer: Uint8Array, signal: AbortSignal): Promise<void> {
+    try {
+      await using stream = await this.#mesh?.open(peer, MEMBERS, signal)
+      if (stream !== undefined) await this.#exchange(stream.channel, peer)
+    } catch (error) {
+      const { message } = asError(error)
+      this.#deps.log.debug({ device: peerIdOf(peer), why: message }, 'membership not told now')
+    }
+  }
+
+  /** Grants end by the clock as well: look again when the next one does. */
+  #watchExpiry(): void {
+    this.#cancelExpiry()
+    const now = this.#deps.clock.now()
+    const next = Math.min(
+      ...this.active().map(({ expiresAtMs }) => expiresAtMs ?? Number.POSITIVE_INFINITY),
+    )
+    if (next === Number.POSITIVE_INFINITY) return
+    this.#cancelExpiry = this.#deps.clock.timer(Math.min(next - now, MAX_TIMER_MS), () => {
+      this.#watchExpiry()
+      void this.#spread(undefined)
+      this.events.emit('change', this.#state)
+    })
+  }
+}
