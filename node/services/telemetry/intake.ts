@@ -1,0 +1,112 @@
+/**
+ * Packs of other devices on their way to disk. Whatever has come in while the last write was under
+ * way goes into one transaction (group commit): one pack alone is written at once, a flood pays for
+ * few fsyncs. Bounded: whoever offers more than fits waits, and so does the peer it reads from.
+ */
+import { setImmediate } from 'node:timers/promises'
+
+import type { Logger } from 'pino'
+
+import type { Pack } from '../../../protocols/telemetry/index.ts'
+import { toHex } from '../../../protocols/wire/index.ts'
+import type { Clock } from '../../env.ts'
+import type { Emitter } from '../../events.ts'
+import type { Incoming, Outcome, PackStore } from '../../storage/packs.ts'
+import type { KeptPack, TelemetryEvents } from './live.ts'
+
+/** A device of the home, as telemetry sees it. */
+export interface TelemetryMember {
+  /** Public key, 32 bytes. */
+  readonly key: Uint8Array
+  /** Its role lets it publish. */
+  readonly publishes: boolean
+  /** For a removed device: the last pack that stays accepted. */
+  readonly lastSeq?: number | undefined
+}
+
+export interface IntakeDeps {
+  readonly store: PackStore
+  readonly member: (device: Uint8Array) => TelemetryMember | undefined
+  readonly events: Emitter<TelemetryEvents>
+  readonly onKept: (kept: KeptPack) => void
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+export interface Intake {
+  /**
+   * Hand over a pack that `openPack` has checked. Resolves when there is room for the next one.
+   * Rejects where the disk refused the packs that waited: they are to be asked for again.
+   */
+  offer(pack: Pack): Promise<void>
+  /** Refusals are reported anew. */
+  membersChanged(): void
+}
+
+/** Bytes that may wait for the disk. */
+const MAX_WAITING_BYTES = 1024 * 1024
+
+export function createIntake(deps: IntakeDeps): Intake {
+  let waiting: Incoming[] = []
+  let waitingBytes = 0
+  let writing: Promise<void> | undefined
+  const reported = new Set<string>()
+
+  async function write(): Promise<void> {
+    while (waiting.length > 0) {
+      // Let everything that has already arrived join this batch.
+      await setImmediate()
+      const batch = waiting
+      waiting = []
+      waitingBytes = 0
+      for (const outcome of deps.store.insert(batch)) report(outcome)
+    }
+  }
+
+  function startWriting(): Promise<void> {
+    writing ??= write().finally(() => {
+      writing = undefined
+      waiting = []
+      waitingBytes = 0
+    })
+    return writing
+  }
+
+  function report(outcome: Outcome): void {
+    const { device, seq } = outcome.pack
+    if (outcome.verdict === 'accept') {
+      const { gap } = outcome
+      if (gap !== undefined) deps.events.emit('gap', { device, ...gap })
+      deps.onKept(outcome)
+    } else if (outcome.verdict === 'fork' && outcome.fresh) {
+      deps.log.error({ device: toHex(device), seq }, 'device signed two histories')
+      deps.events.emit('fork', { device, seq: outcome.against })
+    } else if (outcome.verdict === 'refuse') {
+      refuse(device, outcome.code)
+    }
+  }
+
+  function refuse(device: Uint8Array, code: string): void {
+    const key = `${toHex(device)}/${code}`
+    if (reported.has(key)) return
+    reported.add(key)
+    deps.log.warn({ device: toHex(device), code }, 'pack refused')
+    deps.events.emit('refused', { device, code })
+  }
+
+  return {
+    async offer(pack) {
+      const member = deps.member(pack.device)
+      if (member === undefined || (!member.publishes && member.lastSeq === undefined)) {
+        refuse(pack.device, 'TELEMETRY_NOT_A_PUBLISHER')
+        return
+      }
+      waiting.push({ pack, receivedAtMs: deps.clock.now(), lastSeq: member.lastSeq })
+      waitingBytes += pack.bytes.length
+      const written = startWriting()
+      if (waitingBytes > MAX_WAITING_BYTES) await written
+      else written.catch(() => undefined)
+    },
+    membersChanged: () => reported.clear(),
+  }
+}
