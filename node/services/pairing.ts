@@ -21,7 +21,7 @@ import {
 import type { Channel } from '../../protocols/wire/index.ts'
 import type { Clock, Random } from '../env.ts'
 import { NodeError } from '../errors.ts'
-import type { Journal } from './journal.ts'
+import type { Journal } from '../journal.ts'
 
 /** What stands open to strangers while the window lasts. */
 export interface PairingListener extends AsyncDisposable {

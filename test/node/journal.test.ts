@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 
-import { createJournal } from '../../node/services/journal.ts'
+import { createJournal } from '../../node/journal.ts'
 import { virtualClock } from '../helpers/clock.ts'
 
 async function take(source: AsyncGenerator<{ id: number }>, count: number): Promise<number[]> {

@@ -107,24 +107,21 @@ async function watch(
   scope: Scope,
 ): Promise<{ readings: number; verified: number }> {
   const table = createTable(() => Date.now())
-  const counts = { readings: 0, verified: 0 }
-  const unheard = new Set(home.others.map(({ id }) => id))
+  const tally = createTally(home)
   const deadline = once ? AbortSignal.timeout(ONCE_MS) : scope.signal
   const stopDrawing = json || once ? () => undefined : drawEverySecond(table.lines)
   try {
     for await (const reading of readingsOf(home, AbortSignal.any([scope.signal, deadline]))) {
-      counts.readings += 1
-      if (reading.verified) counts.verified += 1
-      if (isFromAnother(reading, home.hub.id)) unheard.delete(reading.device)
+      tally.add(reading)
       table.add(reading)
-      if (once && unheard.size === 0) break
+      if (once && tally.complete()) break
     }
   } finally {
     stopDrawing()
   }
   if (once && deadline.aborted) throw neverHeard(home)
   if (once && !json) process.stdout.write(`${table.lines().join('\n')}\n`)
-  return counts
+  return tally.counts
 }
 
 /** Ends quietly when `signal` aborts. */
@@ -142,8 +139,20 @@ function neverHeard({ others }: DemoHome): NodeError {
   })
 }
 
-function isFromAnother({ device, verified }: Reading, hub: string): boolean {
-  return verified && device !== hub
+/** Counts readings, and whether one of every device but the hub was verified. */
+function createTally({ hub, others }: DemoHome) {
+  const counts = { readings: 0, verified: 0 }
+  const unheard = new Set(others.map(({ id }) => id))
+  return {
+    counts,
+    complete: () => unheard.size === 0,
+    add({ device, verified }: Reading) {
+      counts.readings += 1
+      if (!verified) return
+      counts.verified += 1
+      if (device !== hub.id) unheard.delete(device)
+    },
+  }
 }
 
 /** Redraw in place on a terminal; elsewhere print the table now and then. */

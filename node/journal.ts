@@ -3,7 +3,7 @@
  * on and then followed live. It lives in memory; what must outlast the process is signed and
  * stored elsewhere.
  */
-import type { Clock } from '../env.ts'
+import type { Clock } from './env.ts'
 
 export interface JournalEvent {
   /** Rising within one run of the device, from 1. */

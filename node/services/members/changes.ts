@@ -1,6 +1,6 @@
 /** What changed between two states of a home, as events for people. Pure. */
-import { fingerprintOf, peerIdOf } from '../../protocols/identity/index.ts'
-import type { HomeState } from '../../protocols/members/index.ts'
+import { fingerprintOf, peerIdOf } from '../../../protocols/identity/index.ts'
+import type { HomeState } from '../../../protocols/members/index.ts'
 
 export interface MemberChange {
   readonly type:

@@ -11,8 +11,8 @@ import {
   HelloError,
   MAX_HEADS,
   type HelloMessage,
-} from '../../protocols/hello/index.ts'
-import { peerIdOf, type Signer } from '../../protocols/identity/index.ts'
+} from '../../../protocols/hello/index.ts'
+import { peerIdOf, type Signer } from '../../../protocols/identity/index.ts'
 import {
   MEMBERS,
   membersAt,
@@ -23,14 +23,14 @@ import {
   type HomeState,
   type Op,
   type OpSet,
-} from '../../protocols/members/index.ts'
-import { equalBytes, toHex, type Channel, type Protocol } from '../../protocols/wire/index.ts'
-import type { Clock } from '../env.ts'
-import { asError } from '../errors.ts'
-import { createEmitter, type Emitter } from '../events.ts'
-import type { Mesh } from '../mesh/mesh.ts'
-import { describeChanges } from './member-changes.ts'
-import type { Journal } from './journal.ts'
+} from '../../../protocols/members/index.ts'
+import { equalBytes, toHex, type Channel, type Protocol } from '../../../protocols/wire/index.ts'
+import type { Clock } from '../../env.ts'
+import { asError } from '../../errors.ts'
+import { createEmitter, type Emitter } from '../../events.ts'
+import type { Mesh } from '../../mesh/mesh.ts'
+import { describeChanges } from './changes.ts'
+import type { Journal } from '../../journal.ts'
 
 export interface MembersEvents extends Record<string, unknown> {
   /** The home is not what it was: ops came, or a grant ran out. */
