@@ -1,0 +1,147 @@
+/** One device: how it is, what it measures, and what an owner may do with it. */
+import { html } from 'htm/preact'
+import type { VNode } from 'preact'
+import { useState } from 'preact/hooks'
+
+import type { DeviceRow, DeviceState } from '../../api/view.ts'
+import { Chart, type Point } from './chart.ts'
+import { showAgo, showClock, showMoment, showSensor, showText, showValue } from './format.ts'
+import { extent, type DeviceSeries, type Series } from './series.ts'
+
+/** A reading older than this is told as old. */
+const STALE_MS = 2 * 60 * 1000
+
+const STATE_TEXT: Readonly<Record<DeviceState, string>> = {
+  online: 'Online',
+  asleep: 'Asleep',
+  late: 'Late',
+  lost: 'Lost',
+  removed: 'Removed',
+  unknown: 'Not seen yet',
+}
+
+export interface DeviceCardProps {
+  readonly device: DeviceRow
+  readonly series: DeviceSeries | undefined
+  readonly now: number
+  /** Whether this device may change the home. */
+  readonly owner: boolean
+  readonly onRename: (device: DeviceRow) => void
+  readonly onRemove: (device: DeviceRow) => void
+}
+
+export function DeviceCard(props: DeviceCardProps): VNode {
+  const { device, series, now } = props
+  const sensors = [...(series?.values() ?? [])].toSorted((a, b) => (a.sensor < b.sensor ? -1 : 1))
+  return html`<li class="card device" data-device=${device.id} data-state=${device.state}>
+    <div class="card-head">
+      <h3>
+        ${device.name === '' ? device.fingerprint : device.name}
+        ${device.self ? html` <span class="tag">this device</span>` : null}
+      </h3>
+      <${StateBadge} state=${device.state} />
+    </div>
+    <p class="meta">${metaOf(device, now)}</p>
+    ${
+      sensors.length === 0
+        ? html`<p class="none">No readings in the last hour.</p>`
+        : html`<ul class="sensors">
+            ${sensors.map((one) => html`<${Sensor} key=${one.sensor} series=${one} now=${now} />`)}
+          </ul>`
+    }
+    <${Actions} ...${props} />
+  </li>`
+}
+
+function StateBadge({ state }: { readonly state: DeviceState }): VNode {
+  return html`<span class="state" data-state=${state}>
+    <span class="dot" aria-hidden="true"></span>${STATE_TEXT[state]}
+  </span>`
+}
+
+function metaOf(device: DeviceRow, now: number): unknown[] {
+  const seen =
+    device.self || device.state === 'online' || device.lastSeen === null
+      ? undefined
+      : html`<span title=${showMoment(device.lastSeen)}
+          >seen ${showAgo(device.lastSeen, now)}</span
+        >`
+  const facts = [
+    device.role,
+    seen,
+    device.version === null ? undefined : `Kith ${device.version}`,
+    html`<span class="mono" title="Fingerprint of its key">${device.fingerprint}</span>`,
+  ].filter((fact) => fact !== undefined && fact !== null)
+  return facts.flatMap((fact, index) => (index === 0 ? [fact] : [' · ', fact]))
+}
+
+function Actions({ device, owner, onRename, onRemove }: DeviceCardProps): VNode | null {
+  if (!owner || device.state === 'removed') return null
+  return html`<div class="actions">
+    <button class="quiet" aria-label="Rename ${device.name}" onClick=${() => onRename(device)}>
+      Rename
+    </button>
+    ${
+      device.self
+        ? null
+        : html`<button
+            class="quiet danger"
+            aria-label="Remove ${device.name}"
+            onClick=${() => onRemove(device)}
+          >
+            Remove
+          </button>`
+    }
+  </div>`
+}
+
+function Sensor({ series, now }: { readonly series: Series; readonly now: number }): VNode {
+  const [point, setPoint] = useState<Point | undefined>(undefined)
+  const { last, unit, whole } = series
+  const name = showSensor(series.sensor)
+  const shown = showValue(last.value, unit, whole)
+  const span = extent(series.values)
+  const range =
+    span === undefined
+      ? ''
+      : span.min === span.max
+        ? `steady at ${showText(span.min, unit, whole)}`
+        : `${showText(span.min, unit, whole)} to ${showText(span.max, unit, whole)}`
+  const old = now - last.at > STALE_MS
+  return html`<li class="sensor" data-sensor=${series.sensor}>
+    <div class="reading">
+      <span class="sensor-name">${name} <${Verified} verified=${last.verified} /></span>
+      <span class="value ${old ? 'old' : ''}" title=${showMoment(last.at)}>
+        ${shown.value}${shown.unit === '' ? null : html` <span class="unit">${shown.unit}</span>`}
+      </span>
+    </div>
+    <${Chart}
+      series=${series}
+      now=${now}
+      label="${name} in the last hour: ${range}"
+      onPoint=${setPoint}
+    />
+    <div class="under">
+      <span>
+        ${
+          point === undefined
+            ? range
+            : `${showClock(point.at)}: ${showText(point.value, unit, whole)}`
+        }
+      </span>
+      <span>${old ? showAgo(last.at, now) : ''}</span>
+    </div>
+  </li>`
+}
+
+function Verified({ verified }: { readonly verified: boolean }): VNode {
+  return verified
+    ? html`<span
+        class="badge good"
+        role="img"
+        aria-label="verified"
+        title="Signed by the device and checked here"
+        >✓</span
+      >`
+    : html`<span class="badge bad" title="The signature was not checked">not verified</span>`
+}
