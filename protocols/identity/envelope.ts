@@ -40,7 +40,11 @@ const PROTECTED_LIMITS = { maxBytes: 128, maxDepth: 1, maxItems: 8 }
 /** Bytes that an envelope adds to its payload, at most. */
 export const ENVELOPE_OVERHEAD_BYTES = 192
 
-/** Sign `payload` (an encoded CBOR document) as a document of `context`. */
+/**
+ * Sign `payload` (an encoded CBOR document) as a document of `context`.
+ *
+ * @throws IdentityError IDENTITY_BAD_ENVELOPE where the home id is not 32 bytes
+ */
 export function seal(payload: Uint8Array, context: Context, signer: Signer): Envelope {
   const header = encodeProtected(signer.key, context.kind)
   const signed = toBeSigned(header, payload, context)
@@ -113,6 +117,7 @@ function signerIn(header: Uint8Array, kind: DocumentKind): Uint8Array {
 
 /** Sig_structure (RFC 9052 section 4.4). */
 function toBeSigned(header: Uint8Array, payload: Uint8Array, context: Context): Uint8Array {
+  if (context.home.length !== KEY_BYTES) throw new IdentityError('IDENTITY_BAD_ENVELOPE', 'home')
   const aad = concatBytes(utf8(`kith-${context.kind}-v1`), context.home)
   return encodeCbor(['Signature1', header, aad, payload])
 }

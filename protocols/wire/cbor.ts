@@ -50,7 +50,8 @@ function refuseValue(what: string): never {
  * @throws TypeError on a value that has none: NaN, an infinity, undefined, a bigint
  */
 export function encodeCbor(value: unknown): Uint8Array {
-  return encode(value, ENCODE)
+  // The encoder returns a Buffer, whose slice() shares memory.
+  return new Uint8Array(encode(value, ENCODE))
 }
 
 /**

@@ -28,7 +28,7 @@ const LIBP2P = String.raw`libp2p|@libp2p\/[a-z-]+|@chainsafe\/[a-z0-9-]+|@multif
 
 /** Any built-in module; any package but libp2p's, which belong to node/mesh. */
 const NO_LIBP2P = new RegExp(`^(?!(${LIBP2P})(/|$))`)
-const PURE = /^(@noble\/|multiformats(\/|$))/
+const PURE = /^(@noble\/|multiformats(\/|$)|it-pipe$)/
 
 function only(...alternatives: readonly string[]): RegExp {
   return new RegExp(`^(${alternatives.join('|')})$`)
@@ -98,7 +98,7 @@ export const WALLS: readonly Wall[] = [
     files: /^node\/dashboard\//,
     own: /^(node\/dashboard)\//,
     may: only(String.raw`node\/api\/.*`),
-    packages: /^(preact|htm|uplot)(\/|$)/,
+    packages: /^(preact|htm|uplot|node:[a-z_]+)(\/|$)/,
   },
   {
     files: /^node\/cli\//,

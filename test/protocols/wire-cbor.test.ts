@@ -116,6 +116,12 @@ describe('canonical CBOR', () => {
     assert.deepEqual(read, Uint8Array.of(1, 2, 3))
   })
 
+  it('writes arrays whose slices are copies', () => {
+    const written = encodeCbor('text')
+    written.slice().fill(0)
+    assert.equal(toHex(written), '6474657874')
+  })
+
   it('writes nothing that it would not read', () => {
     for (const wrong of [Number.NaN, Number.POSITIVE_INFINITY, undefined, 5n, [undefined]]) {
       assert.throws(() => encodeCbor(wrong), TypeError)
