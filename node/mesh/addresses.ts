@@ -6,23 +6,16 @@
 import { getNetConfig } from '@libp2p/utils'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 
-import {
-  addressText,
-  lanAddress,
-  parseAddress,
-  parseIp4,
-  parseIp6,
-} from '../../protocols/discovery/index.ts'
+import { addressText, lanAddress, parseAddress, parseIp6 } from '../../protocols/discovery/index.ts'
 import type { Link } from './links.ts'
 
 const ORDER = { 'link-local': 0, private: 1, global: 2 } as const
 
-/** Our addresses on `link`, as announced there: link-local first, then private, then global, IPv4 last. */
-export function addressesOn(link: Link, port: number, withIp4: boolean): string[] {
-  const ips = [...link.ip6.map(parseIp6), ...(withIp4 ? link.ip4.map(parseIp4) : [])]
-  return ips
-    .flatMap((ip) => lanAddress(ip, port) ?? [])
-    .toSorted((a, b) => b.family - a.family || ORDER[a.scope] - ORDER[b.scope])
+/** Our IPv6 addresses on `link`, as announced there: link-local first, then private, then global. */
+export function addressesOn(link: Link, port: number): string[] {
+  return link.ip6
+    .flatMap((host) => lanAddress(parseIp6(host), port) ?? [])
+    .toSorted((a, b) => ORDER[a.scope] - ORDER[b.scope])
     .map(addressText)
 }
 

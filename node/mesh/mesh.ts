@@ -1,4 +1,7 @@
-/** The mesh as services see it: greeted connections between members, and streams over them. */
+/**
+ * The mesh as services see it: greeted connections between members, and streams over them. The parts
+ * are joined in mesh-node.ts; this file has what crosses the boundary.
+ */
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { Logger } from 'pino'
@@ -6,6 +9,7 @@ import type { Logger } from 'pino'
 import type { Channel, Protocol } from '../../protocols/wire/index.ts'
 import type { Clock, Random } from '../env.ts'
 import type { Emitter } from '../events.ts'
+import { joinMesh } from './mesh-node.ts'
 
 export interface MeshPeer {
   /** Ed25519 public key, 32 bytes, as Noise proved it. */
@@ -87,7 +91,7 @@ export interface MeshOptions {
   }
 }
 
-export async function startMesh(_options: MeshOptions, signal: AbortSignal): Promise<Mesh> {
-  signal.throwIfAborted()
-  return await Promise.reject(new Error('the mesh does not start yet'))
+/** Listening and looking for members when this resolves; nobody is one until `setMembers`. */
+export function startMesh(options: MeshOptions, signal: AbortSignal): Promise<Mesh> {
+  return joinMesh(options, signal)
 }

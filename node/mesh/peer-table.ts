@@ -3,7 +3,8 @@
 export interface Heard {
   /** Ready to dial, newest first; link-local ones with their zone. */
   readonly addresses: readonly string[]
-  readonly instance: string
+  /** Unknown where libp2p's own module heard it. */
+  readonly instance: string | undefined
   /** The link it was last heard on. */
   readonly link: string
 }
@@ -38,9 +39,10 @@ export function createPeerTable(): PeerTable {
     get: (peer) => peers.get(peer),
     hear(peer, heard) {
       const known = peers.get(peer)
-      const older = known?.instance === heard.instance ? known.addresses : []
+      const instance = heard.instance ?? known?.instance
+      const older = known?.instance === instance ? (known?.addresses ?? []) : []
       const addresses = [...new Set([...heard.addresses, ...older])].slice(0, MAX_ADDRESSES)
-      const now = { ...heard, addresses }
+      const now = { ...heard, instance, addresses }
       peers.delete(peer)
       peers.set(peer, now)
       trim()

@@ -1,0 +1,404 @@
+/**
+ * Joins host, discovery, dialer, gater and connections into one Mesh. What each does is written in
+ * its own file; here is only who tells whom.
+ */
+import type { Connection } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
+
+import { buildAnnouncement, type Sighting } from '../../protocols/discovery/index.ts'
+import { keyOfPeerId, peerIdOf, signerFromSeed } from '../../protocols/identity/index.ts'
+import { toHex, type Protocol } from '../../protocols/wire/index.ts'
+import { NodeError } from '../errors.ts'
+import { createEmitter, type Emitter } from '../events.ts'
+import { openDatastore, type StoredDatastore } from '../storage/datastore.ts'
+import { addressesOn, hostOf, withZone, zoneOf } from './addresses.ts'
+import { bindProtocol, bindStream } from './bind.ts'
+import {
+  createConnections,
+  isGreeted,
+  untilAborted,
+  type Connections,
+  type Live,
+} from './connections.ts'
+import { startDialing, type Dialing } from './dialing.ts'
+import { startDiscovery, type Discovery } from './discovery.ts'
+import { createGater, type Gater, type Refusal } from './gater.ts'
+import { startGreeter, type Greeter } from './greeting.ts'
+import { portOf, startHostOn, type Host } from './host.ts'
+import { readLinks, type Link, type LinkChange } from './links.ts'
+import type { Mesh, MeshEvents, MeshHandler, MeshOptions, MeshPeer, MeshStream } from './mesh.ts'
+import { createPeerTable, type Heard } from './peer-table.ts'
+import { loadReached, saveReached, type Reached } from './reached.ts'
+import { stockMdns, type StockMdns } from './stock-mdns.ts'
+import { zonedTcp, type ZonedTcp } from './transport.ts'
+
+/** `open` waits this long for a connection. */
+const OPEN_WITHIN_MS = 10_000
+const INSTANCE_BYTES = 16
+
+export async function joinMesh(options: MeshOptions, signal: AbortSignal): Promise<Mesh> {
+  signal.throwIfAborted()
+  const mesh = new MeshNode(options)
+  try {
+    await mesh.start()
+    signal.throwIfAborted()
+  } catch (error) {
+    await mesh[Symbol.asyncDispose]()
+    throw error
+  }
+  signal.addEventListener('abort', () => void mesh[Symbol.asyncDispose](), { once: true })
+  return mesh
+}
+
+class MeshNode implements Mesh {
+  readonly key: Uint8Array
+  readonly events: Emitter<MeshEvents>
+  readonly #options: MeshOptions
+  readonly #self: string
+  readonly #instance: string
+  readonly #gater: Gater
+  readonly #transport: ZonedTcp
+  readonly #connections: Connections
+  readonly #table = createPeerTable()
+  readonly #localHosts = new WeakMap<Live, string>()
+  readonly #waiters = new Set<() => void>()
+  readonly #stopped = new AbortController()
+  #stopping: Promise<void> | undefined
+  /** Peer ids of members as bytes, to look for in packets. */
+  #memberNames: readonly Buffer[] = []
+  #members: ReadonlySet<string> = new Set()
+  #reached: Reached = new Map()
+  #store: StoredDatastore | undefined
+  #stock: StockMdns | undefined
+  #host: Host | undefined
+  #greeter: Greeter | undefined
+  #dialing: Dialing | undefined
+  #discovery: Discovery | undefined
+
+  constructor(options: MeshOptions) {
+    const { clock, log, random } = options
+    this.#options = options
+    this.key = signerFromSeed(options.seed).key
+    this.#self = peerIdOf(this.key)
+    this.#instance = toHex(random.bytes(INSTANCE_BYTES))
+    this.events = createEmitter((error) => log.error({ err: error }, 'mesh listener failed'))
+    this.#gater = createGater(clock, (refusal) => this.#refused(refusal))
+    this.#transport = zonedTcp((remote) => this.#gater.admit(remote))
+    this.#connections = createConnections({
+      clock,
+      log,
+      isMember: (peer) => this.#gater.isMember(peer),
+      greet: async (connection, until) => this.#greeter?.greet(connection, until),
+      onOpened: (live) => this.#opened(live),
+      onGreeted: (live, first) => this.#greeted(live, first),
+      onClosed: (live, last) => this.#closed(live, last),
+    })
+  }
+
+  async start(): Promise<void> {
+    const { clock, log, random, greet, datastoreDb } = this.#options
+    if (datastoreDb !== undefined) {
+      this.#store = openDatastore(datastoreDb, clock)
+      this.#reached = await loadReached(this.#store)
+    }
+    this.#host = await this.#startHost()
+    const { node, components } = this.#host
+    this.#greeter = await startGreeter(node, greet, clock)
+    node.addEventListener('connection:open', (event) => this.#connections.add(event.detail))
+    const [seed = 0] = new Uint32Array(random.bytes(4).slice().buffer)
+    this.#dialing = startDialing({
+      self: this.#self,
+      seed,
+      clock,
+      log,
+      components,
+      connections: this.#connections,
+      facts: (connection) => this.#transport.facts(connection),
+      onMissing: (missing) => this.#discovery?.setHunting(missing),
+    })
+    this.#discovery = await startDiscovery({
+      service: 'mesh',
+      multicast: this.#options.multicast,
+      interfaces: this.#options.interfaces,
+      clock,
+      random,
+      log,
+      announce: (link, ttlSeconds) => this.#announcement(link, ttlSeconds),
+      isPreferred: (packet) => this.#mentionsMember(packet),
+      onSighting: (sighting, link) => this.#sighted(sighting, link),
+      onLinks: (change) => this.#linksChanged(change),
+    })
+  }
+
+  get multicast(): boolean {
+    return this.#discovery?.works ?? false
+  }
+
+  get refusedCount(): number {
+    return this.#gater.refusedCount
+  }
+
+  async serve(protocol: Protocol, handle: MeshHandler): Promise<void> {
+    const admit = async (connection: Connection): Promise<AbortSignal> => {
+      const live = this.#connections.get(connection.id)
+      if (live === undefined) throw new Error('the connection is gone')
+      await live.greeting
+      return live.signal
+    }
+    const { clock } = this.#options
+    await bindProtocol(this.#running().node, protocol, { clock, admit }, (bound, peer) =>
+      handle(bound.channel, peer, bound.signal),
+    )
+  }
+
+  async open(peer: Uint8Array, protocol: Protocol, signal: AbortSignal): Promise<MeshStream> {
+    const live = await this.#usable(peerIdOf(peer), signal)
+    const { maxOutboundStreams } = protocol
+    const until = AbortSignal.any([live.signal, signal])
+    const stream = await live.connection.newStream(protocol.id, {
+      signal: until,
+      maxOutboundStreams,
+    })
+    return bindStream(stream, protocol, this.#options.clock, until)
+  }
+
+  peers(): readonly MeshPeer[] {
+    const peers = new Map<string, MeshPeer>()
+    for (const { peer, connection, greetedMs } of this.#connections.all()) {
+      if (greetedMs === undefined || connection.status !== 'open' || peers.has(peer)) continue
+      peers.set(peer, {
+        key: keyOfPeerId(peer),
+        address: withoutPeer(connection),
+        direction: connection.direction,
+        sinceMs: greetedMs,
+      })
+    }
+    return [...peers.values()]
+  }
+
+  addresses(): readonly string[] {
+    const all = this.#host?.components.transportManager.getAddrs() ?? []
+    return [...new Set(all.map((address) => `${address.toString()}/p2p/${this.#self}`))]
+  }
+
+  setMembers(keys: readonly Uint8Array[]): void {
+    const before = this.#members
+    const members = new Set(keys.map(peerIdOf))
+    members.delete(this.#self)
+    this.#members = members
+    this.#memberNames = [...members].map((peer) => Buffer.from(peer))
+    this.#gater.setMembers(members)
+    this.#table.pin(members)
+    for (const { peer } of this.#connections.all()) {
+      if (!members.has(peer)) this.#connections.cut(peer, 'no longer a member')
+    }
+    this.#dialing?.tell({ type: 'members', peers: [...members] })
+    const added = [...members].filter((peer) => !before.has(peer))
+    for (const peer of added) this.#tellKnown(peer)
+    if (added.length > 0) this.#discovery?.query()
+  }
+
+  cut(key: Uint8Array): void {
+    this.#connections.cut(peerIdOf(key), 'cut')
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    this.#stopped.abort(new Error('the mesh is stopping'))
+    this.#dialing?.[Symbol.dispose]()
+    await this.#discovery?.[Symbol.asyncDispose]()
+    await this.#host?.node.stop()
+    this.#store?.[Symbol.dispose]()
+  }
+
+  async #startHost(): Promise<Host> {
+    const { seed, port, log, multicast } = this.#options
+    if (multicast) {
+      this.#stock = stockMdns({
+        hasIp4: () => this.#hasIp4(),
+        isMember: (peer) => this.#gater.isMember(peer),
+        onHeard: (peer, addresses) =>
+          this.#heard(peer, { addresses, instance: undefined, link: '' }),
+      })
+    }
+    const hosts = this.#hasIp4() ? ['/ip6/::', '/ip4/0.0.0.0'] : ['/ip6/::']
+    const allowHosts = [...this.#reached.values()].flat().map(hostOf)
+    return startHostOn(
+      port,
+      {
+        seed,
+        log,
+        allowHosts,
+        transport: this.#transport,
+        gater: this.#gater.gater,
+        datastore: this.#store,
+        discovery: this.#stock?.create,
+      },
+      hosts,
+    )
+  }
+
+  /** A greeted connection to `peer`, dialled if need be. */
+  async #usable(peer: string, signal: AbortSignal): Promise<Live> {
+    const late = new AbortController()
+    const cancel = this.#options.clock.timer(OPEN_WITHIN_MS, () =>
+      late.abort(new NodeError('NODE_TIMEOUT', 'That device could not be reached.')),
+    )
+    const until = AbortSignal.any([signal, late.signal, this.#stopped.signal])
+    try {
+      for (;;) {
+        until.throwIfAborted()
+        if (!this.#members.has(peer)) {
+          throw new NodeError('NODE_DENIED', 'That device is not a member of this home.')
+        }
+        const live = this.#connections.of(peer).find(isGreeted)
+        if (live !== undefined) return live
+        this.#dialing?.tell({ type: 'wanted', peer })
+        await untilAborted(this.#nextGreeting(), until)
+      }
+    } finally {
+      cancel()
+    }
+  }
+
+  #nextGreeting(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#waiters.delete(wake)
+        resolve()
+      }
+      this.#waiters.add(wake)
+    })
+  }
+
+  #hasIp4(): boolean {
+    return readLinks(this.#options.interfaces).some((link) => link.ip4.length > 0)
+  }
+
+  #running(): Host {
+    if (this.#host === undefined) throw new Error('the mesh has not started')
+    return this.#host
+  }
+
+  #announcement(link: Link, ttlSeconds: number): readonly Uint8Array[] {
+    const port = portOf(this.#running().components)
+    const addresses = addressesOn(link, port)
+    return buildAnnouncement({ instance: this.#instance, key: this.key, addresses, ttlSeconds })
+  }
+
+  #mentionsMember(packet: Uint8Array): boolean {
+    const bytes = Buffer.from(packet.buffer, packet.byteOffset, packet.byteLength)
+    return this.#memberNames.some((name) => bytes.includes(name))
+  }
+
+  #sighted(sighting: Sighting, link: string): void {
+    for (const { key, instance, addresses, ttlSeconds } of sighting.peers) {
+      // A goodbye may be forged; a connection that ends says the same and is not.
+      if (ttlSeconds === 0 || addresses.length === 0) continue
+      const zoned = addresses.map((address) => withZone(address, link))
+      this.#heard(peerIdOf(key), { addresses: zoned, instance, link })
+    }
+  }
+
+  #heard(peer: string, heard: Heard): void {
+    if (peer === this.#self) return
+    const { addresses, instance } = this.#table.hear(peer, heard)
+    if (!this.#members.has(peer)) return
+    this.#dialing?.tell({ type: 'seen', peer, addresses, instance, link: heard.link })
+    this.events.emit('seen', { key: keyOfPeerId(peer), addresses })
+  }
+
+  /** What is known of a new member from before it was one. */
+  #tellKnown(peer: string): void {
+    const direct = (this.#options.directPeers ?? [])
+      .filter((address) => address.endsWith(`/p2p/${peer}`))
+      .map((address) => address.slice(0, -`/p2p/${peer}`.length))
+    const proven = this.#reached.get(peer) ?? []
+    const heard = this.#table.get(peer)
+    for (const address of proven) this.#gater.trustHost(hostOf(address))
+    this.#dialing?.tell({ type: 'known', peer, kind: 'direct', addresses: direct })
+    this.#dialing?.tell({ type: 'known', peer, kind: 'proven', addresses: proven })
+    if (heard !== undefined) this.#dialing?.tell({ type: 'seen', peer, ...heard })
+  }
+
+  #linksChanged({ links }: LinkChange): void {
+    const hosts = new Set(links.flatMap((link) => [...link.ip6, ...link.ip4]))
+    for (const live of this.#connections.all()) {
+      const host = this.#localHosts.get(live)
+      if (host === undefined || host === '::1' || host.startsWith('127.') || hosts.has(host))
+        continue
+      this.#connections.cutOne(live.id, 'our address is gone')
+    }
+    this.#dialing?.tell({ type: 'links' })
+    void this.#followIp4()
+  }
+
+  /** IPv4 may come after the start, as with DHCP at boot. */
+  async #followIp4(): Promise<void> {
+    const { components } = this.#running()
+    const addresses = components.transportManager.getAddrs().map(String)
+    try {
+      if (this.#hasIp4() && !addresses.some((address) => address.startsWith('/ip4/'))) {
+        await components.transportManager.listen([
+          multiaddr(`/ip4/0.0.0.0/tcp/${portOf(components)}`),
+        ])
+      }
+      await this.#stock?.follow()
+    } catch (error) {
+      this.#options.log.debug({ err: error }, 'no IPv4')
+    }
+  }
+
+  #opened(live: Live): void {
+    const { connection, id, peer } = live
+    const localHost = this.#transport.facts(connection)?.localHost
+    if (localHost !== undefined) this.#localHosts.set(live, localHost)
+    const linkOf = (link: Link): boolean => [...link.ip6, ...link.ip4].includes(localHost ?? '')
+    const link =
+      zoneOf(connection.remoteAddr) ?? this.#discovery?.links.find((known) => linkOf(known))?.name
+    const { direction } = connection
+    const remoteHost = hostOf(connection.remoteAddr)
+    this.#dialing?.tell({ type: 'opened', peer, connection: id, direction, link, remoteHost })
+  }
+
+  #greeted(live: Live, first: boolean): void {
+    const { connection, id, peer } = live
+    this.#gater.trustHost(hostOf(connection.remoteAddr))
+    const address = connection.direction === 'outbound' ? withoutPeer(connection) : undefined
+    this.#dialing?.tell({ type: 'greeted', peer, connection: id, address })
+    if (address !== undefined && this.#store !== undefined) {
+      void saveReached(this.#store, peer, this.#dialing?.proven(peer) ?? [])
+    }
+    if (first) this.events.emit('connect', { key: keyOfPeerId(peer) })
+    for (const wake of this.#waiters) wake()
+  }
+
+  #closed(live: Live, last: boolean): void {
+    this.#dialing?.tell({ type: 'closed', peer: live.peer, connection: live.id })
+    if (last) this.events.emit('disconnect', { key: keyOfPeerId(live.peer) })
+    if (!this.#stopped.signal.aborted) this.#discovery?.checkLinks()
+  }
+
+  #refused({ peer, address, why }: Refusal): void {
+    this.#options.log.debug({ peer, address, why }, 'refused')
+    const key = peer === undefined ? undefined : keyOrNone(peer)
+    this.events.emit('refused', { key, address, why })
+  }
+}
+
+/** The multiaddr of a connection's far end, without the peer id that libp2p adds. */
+function withoutPeer(connection: Connection): string {
+  return connection.remoteAddr.toString().replace(/\/p2p\/[^/]+$/, '')
+}
+
+function keyOrNone(peer: string): Uint8Array | undefined {
+  try {
+    return keyOfPeerId(peer)
+  } catch {
+    return undefined
+  }
+}
