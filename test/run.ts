@@ -34,6 +34,7 @@ interface Skipped {
 
 type Event = { readonly type: string; readonly data: Readonly<Record<string, unknown>> }
 
+/** @throws TypeError on an option that does not exist */
 function options(): { meta: boolean; lab: boolean; name: string | undefined; filters: string[] } {
   const { values, positionals } = parseArgs({
     options: {
@@ -173,4 +174,10 @@ async function main(): Promise<number> {
   return seen.failed > 0 || seen.passed === 0 || missing ? 1 : 0
 }
 
-process.exitCode = await main()
+try {
+  process.exitCode = await main()
+} catch (error) {
+  if (!(error instanceof TypeError)) throw error
+  process.stderr.write(`${error.message}\ntest/run.ts [--meta | --lab] [--name PATTERN] [PATH…]\n`)
+  process.exitCode = 2
+}

@@ -69,6 +69,7 @@ describe('the check of the layers', () => {
     ['node/services/pairing.ts', './members.ts'],
     ['node/services/pairing.ts', './sensors/index.ts'],
     ['node/services/sensors/load.ts', '../telemetry.ts'],
+    ['node/services/telemetry/live.ts', '../members.ts'],
     ['node/services/pairing.ts', 'libp2p'],
     ['node/services/pairing.ts', '../../protocols/pairing/join.ts'],
     ['node/api/routes.ts', '../services/pairing.ts'],

@@ -83,6 +83,19 @@ export const WALLS: readonly Wall[] = [
     packages: /./,
   },
   {
+    // Sensors are what telemetry reads from: below it, not beside it.
+    files: /^node\/services\/telemetry(\/|\.ts$)/,
+    own: /^(node\/services\/telemetry)(\/|\.ts$)/,
+    may: only(
+      PROTOCOL_BASE,
+      PROTOCOL_INDEX,
+      BASE,
+      String.raw`node\/(storage|mesh)\/.*`,
+      String.raw`node\/services\/sensors\/index\.ts`,
+    ),
+    packages: NO_LIBP2P,
+  },
+  {
     files: /^node\/services\//,
     own: /^(node\/services\/[a-z-]+)(\/|\.ts$)/,
     may: only(PROTOCOL_BASE, PROTOCOL_INDEX, BASE, String.raw`node\/(storage|mesh)\/.*`),
