@@ -163,7 +163,7 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
 
 interface Source {
   readonly log: readonly EventView[]
-  changed(): Promise<void>
+  readonly changed: () => Promise<void>
 }
 
 async function* eventsAfter(since: number, { log, changed }: Source, signal: AbortSignal) {

@@ -1,0 +1,109 @@
+/** The devices of the home, and what an owner can change about them. */
+import type { DeviceRow, RemovalView, Role } from '../../api/view.ts'
+import { printable } from '../../printable.ts'
+import type { Cli } from '../context.ts'
+import { ago, span, stateText, table } from '../print.ts'
+import { confirm } from '../prompt.ts'
+
+export async function status(cli: Cli): Promise<void> {
+  const found = await cli.client.status()
+  const { device, home, role, peers, addrs, version, uptimeMs } = found
+  cli.result(found, () =>
+    pairs([
+      ['device', `${device.name} (${device.fingerprint})`],
+      ['home', home === null ? 'none yet: kith home create NAME, or kith pair' : home.name],
+      ['role', role ?? '-'],
+      ['peers', String(peers)],
+      ['addresses', addrs.join(' ')],
+      ['version', version],
+      ['running for', span(uptimeMs)],
+    ]),
+  )
+}
+
+export async function devices(cli: Cli): Promise<void> {
+  const rows = await cli.client.devices()
+  cli.result(rows, () => (rows.length === 0 ? 'No devices yet.' : deviceTable(cli, rows)))
+}
+
+function deviceTable({ clock, options }: Cli, rows: readonly DeviceRow[]): string {
+  // The last column may hold colours, whose width a terminal does not show.
+  const [head = '', ...lines] = table(
+    ['NAME', 'FINGERPRINT', 'ROLE', 'SEEN', 'VERSION', 'STATE'],
+    rows.map(({ name, self, fingerprint, role, lastSeen, version }) => [
+      self ? `${name} (this)` : name,
+      fingerprint,
+      role ?? '-',
+      self ? 'now' : ago(lastSeen, clock.now()),
+      version ?? '-',
+      '\u2007',
+    ]),
+  ).split('\n')
+  return [
+    head,
+    ...lines.map((line, index) =>
+      line.replace(/\u2007?$/, stateText(rows[index]?.state ?? 'unknown', options.color)),
+    ),
+  ].join('\n')
+}
+
+export async function show(cli: Cli, ref: string): Promise<void> {
+  const row = await cli.client.device(ref)
+  cli.result(row, () =>
+    pairs([
+      ['name', row.name],
+      ['fingerprint', row.fingerprint],
+      ['peer id', row.id],
+      ['role', row.role ?? '-'],
+      ['state', row.state],
+      ['seen', row.self ? 'now' : ago(row.lastSeen, cli.clock.now())],
+      ['addresses', row.addrs.join(' ')],
+      ['version', row.version ?? '-'],
+    ]),
+  )
+}
+
+function pairs(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([name]) => name.length))
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}`).join('\n')
+}
+
+export async function rename(cli: Cli, ref: string, name: string): Promise<void> {
+  const op = await cli.client.rename(ref, name)
+  cli.result(op, () => `The device is called ${printable(name)} now.`)
+}
+
+export async function grant(cli: Cli, ref: string, role: Role): Promise<void> {
+  const op = await cli.client.grant(ref, role)
+  cli.result(op, () => `The device is ${role} now.`)
+}
+
+/** Says first what it cuts, and asks; then works on exactly the device that it named. */
+export async function remove(
+  cli: Cli,
+  ref: string,
+  { reason }: { readonly reason?: string },
+): Promise<void> {
+  const before = await cli.client.removal(ref)
+  cli.note(removalText(before))
+  await confirm(cli, `Remove ${printable(before.device.name)} from the home?`)
+  const removed = await cli.client.remove(before.device.id, { reason })
+  cli.result(removed, () => `Removed ${printable(removed.cuts.device.name)}.`)
+}
+
+function removalText({ device, connected, alsoRemoved, lastSeq }: RemovalView): string {
+  return [
+    `Removing ${printable(device.name)} (${printable(device.fingerprint)}):`,
+    connected
+      ? '  its connection is cut now'
+      : '  it is not connected; others refuse it when they hear of this',
+    lastSeq === null
+      ? '  none of its readings are kept as trusted'
+      : `  its readings up to number ${lastSeq} stay trusted`,
+    ...(alsoRemoved.length === 0
+      ? []
+      : [
+          `  these lose their place too, because it added them: ${printable(alsoRemoved.join(', '))}`,
+        ]),
+  ].join('\n')
+}

@@ -1,0 +1,103 @@
+/** `kith pair`, on the new device: code and QR, then what becomes of them. */
+import process from 'node:process'
+
+import { renderUnicodeCompact } from 'uqr'
+
+import type { EventView, PairingWindowView } from '../../api/view.ts'
+import { NodeError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
+import { createClient } from '../../api/client.ts'
+import type { Cli } from '../context.ts'
+import { dateText } from '../print.ts'
+
+export async function pair(cli: Cli, { minutes }: { readonly minutes?: number }): Promise<void> {
+  const opened = await cli.client.openPairing({ minutes })
+  const { code, qr, expiresAt } = opened
+  cli.row({ code, qr, expiresAt }, () => windowText(cli, opened))
+  const stopCountdown = countdown(cli, expiresAt)
+  try {
+    const { home, role, by } = await outcome(cli, opened.since)
+    stopCountdown()
+    cli.row(
+      { paired: true, home, role, by },
+      () => `Paired: this device is ${printable(`${role} of ${home}`)}, added by ${printable(by)}.`,
+    )
+  } catch (error) {
+    stopCountdown()
+    // Nobody waits for it any more; leave no open window behind.
+    if (cli.signal.aborted) await closeWindow(cli)
+    throw error
+  }
+}
+
+function windowText({ options }: Cli, { code, qr, expiresAt }: PairingWindowView): string {
+  return [
+    '',
+    `    ${options.color ? `\u001B[1m${code}\u001B[0m` : code}`,
+    '',
+    renderUnicodeCompact(qr),
+    '',
+    `Open until ${dateText(expiresAt)}. On an owner's device run: kith add`,
+  ].join('\n')
+}
+
+/** A line with the time left, on a terminal. Returns the function that ends it. */
+function countdown(cli: Cli, expiresAt: number): () => void {
+  if (!cli.terminal || cli.options.json || cli.options.quiet) return () => undefined
+  const stop = new AbortController()
+  const tick = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      const left = Math.max(0, Math.ceil((expiresAt - cli.clock.now()) / 1000))
+      const text = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, '0')}`
+      process.stderr.write(`\r\u001B[K${text} left `)
+      await cli.clock.sleep(1000, stop.signal)
+    }
+  }
+  // It ends only by being stopped.
+  tick().catch(() => process.stderr.write('\r\u001B[K'))
+  return () => stop.abort()
+}
+
+interface Paired {
+  readonly home: string
+  readonly role: string
+  readonly by: string
+}
+
+/** @throws NodeError NODE_TIMEOUT, NODE_PAIRING where the window closes with nobody added */
+async function outcome(cli: Cli, since: number): Promise<Paired> {
+  for await (const { type, data } of cli.client.events(since, cli.signal)) {
+    if (type === 'pairing.tried') cli.note(`\r${triedText(data)}`)
+    if (type === 'pairing.paired') {
+      return { home: String(data['home']), role: String(data['role']), by: String(data['by']) }
+    }
+    if (type === 'pairing.closed') throw closed(String(data['reason']))
+  }
+  throw new NodeError('NODE_NOT_RUNNING', 'Kith stopped while it waited.', {
+    hint: 'Start it with: kith up',
+  })
+}
+
+function triedText({ text, triesLeft }: EventView['data']): string {
+  if (typeof text === 'string') return printable(text)
+  return `A wrong code was tried. ${Number(triesLeft)} tries left.`
+}
+
+function closed(reason: string): NodeError {
+  const expired = reason === 'expired'
+  return new NodeError(
+    expired ? 'NODE_TIMEOUT' : 'NODE_PAIRING',
+    expired ? 'The time is up, and nobody added this device.' : `Pairing was closed: ${reason}.`,
+    { hint: 'Nothing was changed. For a new code: kith pair' },
+  )
+}
+
+async function closeWindow(cli: Cli): Promise<void> {
+  const stop = new AbortController()
+  const cancel = cli.clock.timer(2000, () => stop.abort(new Error('too slow')))
+  // The device closes it at its own time where this does not reach it.
+  await createClient(cli.socketPath, stop.signal)
+    .closePairing()
+    .catch(() => undefined)
+  cancel()
+}

@@ -1,0 +1,100 @@
+/** Sensors of this device, live readings and kept ones. */
+import type { HistoryRow, SensorView } from '../../api/view.ts'
+import { parseDuration } from '../../config-values.ts'
+import { NodeError } from '../../errors.ts'
+import { printable } from '../../printable.ts'
+import type { Cli } from '../context.ts'
+import { CSV_HEADER, csvRow } from '../csv.ts'
+import { dateText, readingText, table } from '../print.ts'
+
+export async function sensors(cli: Cli): Promise<void> {
+  const rows = await cli.client.sensors()
+  cli.result(rows, () =>
+    rows.length === 0
+      ? 'This device has no sensors.'
+      : table(
+          ['SENSOR', 'ON', 'VALUE', 'WHAT'],
+          rows.map(({ name, on, value, unit, description }) => [
+            name,
+            on ? 'on' : 'off',
+            value === null ? '-' : `${value} ${unit}`,
+            description,
+          ]),
+        ),
+  )
+}
+
+export async function enable(cli: Cli, name: string): Promise<void> {
+  showSensor(cli, await cli.client.setSensor(name, true))
+}
+
+export async function disable(cli: Cli, name: string): Promise<void> {
+  showSensor(cli, await cli.client.setSensor(name, false))
+}
+
+function showSensor(cli: Cli, sensor: SensorView): void {
+  cli.result(sensor, () => `${printable(sensor.name)} is ${sensor.on ? 'on' : 'off'}.`)
+}
+
+/** Until Ctrl-C or --timeout; either is its ordinary end only for Ctrl-C. */
+export async function watch(cli: Cli, target: string | undefined): Promise<void> {
+  for await (const reading of cli.client.watch(parseTarget(target), cli.signal)) {
+    cli.row(reading, () => readingText(reading))
+  }
+}
+
+interface HistoryOptions {
+  readonly since?: string
+  readonly until?: string
+  readonly every?: string
+  readonly csv?: boolean
+}
+
+export async function history(cli: Cli, target: string, options: HistoryOptions): Promise<void> {
+  const { device, sensor } = parseTarget(target)
+  const now = cli.clock.now()
+  const query = {
+    device: device ?? '',
+    sensor,
+    since: parseTime(options.since, now),
+    until: parseTime(options.until, now),
+    everyMs: parseEvery(options.every),
+  }
+  const csv = options.csv === true && !cli.options.json
+  if (csv) cli.row(undefined, () => CSV_HEADER)
+  for await (const row of cli.client.history(query, cli.signal)) {
+    cli.row(row, () => (csv ? csvRow(row) : historyText(row)))
+  }
+}
+
+function historyText(row: HistoryRow): string {
+  if (!('gap' in row)) return readingText(row)
+  return `${dateText(row.gap.from)}  gap until ${dateText(row.gap.to)}`
+}
+
+/** `garden/temperature` into its two parts; a device's name has no slash here. */
+export function parseTarget(target: string | undefined): { device?: string; sensor?: string } {
+  if (target === undefined) return {}
+  const [device = '', ...rest] = target.split('/')
+  const sensor = rest.join('/')
+  if (device === '') throw new NodeError('NODE_USAGE', `"${target}" names no device.`)
+  return sensor === '' ? { device } : { device, sensor }
+}
+
+/** "2h" (back from now), or a date that JavaScript knows. @throws NodeError NODE_USAGE */
+export function parseTime(text: string | undefined, now: number): number | undefined {
+  if (text === undefined) return undefined
+  const back = parseDuration(text)
+  const at = back === undefined ? Date.parse(text) : now - back
+  if (Number.isSafeInteger(at) && at >= 0) return at
+  throw new NodeError('NODE_USAGE', `"${text}" is no time.`, {
+    hint: 'Write a duration back from now, like 2h, or a date, like 2027-01-15T08:00',
+  })
+}
+
+function parseEvery(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const ms = parseDuration(text)
+  if (ms !== undefined && ms >= 1000) return ms
+  throw new NodeError('NODE_USAGE', `--every ${text} is no duration of a second or more.`)
+}

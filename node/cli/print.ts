@@ -1,0 +1,99 @@
+/** Text for people: tables, spans of time, values, errors. What comes from other devices is made harmless. */
+import { styleText } from 'node:util'
+
+import { problemOf, ApiError, isNodeErrorCode, type Problem } from '../api/problem.ts'
+import type { DeviceState, Reading } from '../api/view.ts'
+import { EXIT, NODE_ERRORS, NodeError } from '../errors.ts'
+import { printable } from '../printable.ts'
+
+/** Columns as wide as their widest cell; the last one ragged. */
+export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [headers, ...rows.map((row) => row.map(printable))]
+  const widths = headers.map((_, column) => Math.max(...all.map((row) => width(row[column] ?? ''))))
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - width(cell)))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+function width(text: string): number {
+  return [...new Intl.Segmenter().segment(text)].length
+}
+
+const SPANS = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'min'],
+  [1000, 's'],
+] as const
+
+/** "3 s", "2 h": the largest unit that fits, rounded down. */
+export function span(ms: number): string {
+  const [size, unit] = SPANS.find(([length]) => ms >= length) ?? [1000, 's']
+  return `${Math.max(0, Math.floor(ms / size))} ${unit}`
+}
+
+/** "3 s ago", "now", "never". */
+export function ago(at: number | null, now: number): string {
+  if (at === null) return 'never'
+  return now - at < 1000 ? 'now' : `${span(now - at)} ago`
+}
+
+/** `2027-01-15 08:00:00`, local time. */
+export function dateText(at: number): string {
+  const date = new Date(at)
+  const two = (value: number): string => String(value).padStart(2, '0')
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-')
+  return `${day} ${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(':')}`
+}
+
+export function readingText(reading: Reading): string {
+  const doubt = reading.verified ? '' : '  NOT VERIFIED'
+  const source = printable(`${reading.name}/${reading.sensor}`)
+  const value = printable(`${reading.value} ${reading.unit}`)
+  return `${dateText(reading.at)}  ${source}  ${value}${doubt}`
+}
+
+const STATE_COLORS: Readonly<Record<DeviceState, 'green' | 'cyan' | 'yellow' | 'red' | 'gray'>> = {
+  online: 'green',
+  asleep: 'cyan',
+  late: 'yellow',
+  lost: 'red',
+  removed: 'gray',
+  unknown: 'gray',
+}
+
+export function stateText(state: DeviceState, color: boolean): string {
+  return color ? styleText(STATE_COLORS[state], state, { validateStream: false }) : state
+}
+
+/** What went wrong as one problem, whoever threw it. */
+export function errorProblem(error: unknown): Problem {
+  if (error instanceof ApiError) {
+    const { code, message, status, hint } = error
+    return { status, code, title: message, ...(hint === undefined ? {} : { detail: hint }) }
+  }
+  const problem = problemOf(error)
+  if (problem.code !== 'NODE_INTERNAL' || error instanceof NodeError) return problem
+  const title = error instanceof Error ? error.message : String(error)
+  return { ...problem, title, detail: 'This is a defect in Kith. See more with: --verbose' }
+}
+
+/** For standard error: JSON on one line, or the message and the way on. */
+export function errorText(problem: Problem, json: boolean): string {
+  if (json) return JSON.stringify(problem)
+  const lines = problem.title.split('\n').map(printable).join('\n')
+  const hint = problem.detail === undefined ? '' : `\n${printable(problem.detail)}`
+  return `kith: ${lines}${hint}`
+}
+
+/** The exit code of a problem, as the README promises them to scripts. */
+export function exitOf({ code, status }: Problem): number {
+  if (isNodeErrorCode(code)) return NODE_ERRORS[code].exit
+  if (code === 'HTTP_BAD_REQUEST') return EXIT.usage
+  return status === 401 || status === 403 ? EXIT.denied : EXIT.failed
+}

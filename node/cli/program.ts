@@ -1,0 +1,243 @@
+/**
+ * The commands and their options, and nothing of what they do: each loads its code when it runs, so
+ * that `kith devices` does not pay for the whole device.
+ */
+import { Command, InvalidArgumentError } from 'commander'
+
+import { ROLES } from '../api/view.ts'
+import { kithVersion } from '../version.ts'
+import { createCli, globalOptions, type Cli } from './context.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+type Action = (cli: Cli, ...args: never[]) => Promise<void> | void
+
+const SHORT_MS = 30_000
+
+/** `run(load)` makes a commander action of a command function: (cli, ...arguments, options). */
+type Run = (
+  load: () => Promise<Action>,
+  options?: { readonly long?: boolean },
+) => (...args: unknown[]) => Promise<void>
+
+export function createProgram(env: Environment, interrupted: AbortSignal): Command {
+  const program = new Command('kith')
+  const run: Run =
+    (load, { long = false } = {}) =>
+    async (...args) => {
+      const cli = createCli({
+        options: globalOptions(program.opts(), env),
+        env,
+        interrupted,
+        defaultTimeoutMs: long ? undefined : SHORT_MS,
+      })
+      const action = await load()
+      // Commander ends the arguments with the command itself.
+      await action(cli, ...(args.slice(0, -1) as never[]))
+    }
+  addGlobalOptions(program)
+  addHome(program, run)
+  addDevices(program, run)
+  addReadings(program, run)
+  addCare(program, run)
+  addConfig(program, run)
+  addCompletion(program, run)
+  return program
+}
+
+function addGlobalOptions(program: Command): void {
+  program
+    .description('The devices in your home talk to each other directly.')
+    .option('-c, --config <file>', 'settings file')
+    .option('--data-dir <dir>', 'keep key, database, settings and socket in this folder')
+    .option('--json', 'JSON on standard output and nothing else there')
+    .option('-q, --quiet', 'no remarks')
+    .option('-v, --verbose', 'more detail')
+    .option('-y, --yes', 'do not ask')
+    .option('--timeout <duration>', 'give up after, like 10s')
+    .option('--no-color', 'no colours')
+    .version(kithVersion(), '--version')
+    .addHelpText(
+      'after',
+      '\nA DEVICE is a name, a fingerprint or a peer id, or the beginning of one.',
+    )
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined })
+}
+
+function addHome(program: Command, run: Run): void {
+  program
+    .command('up')
+    .description('run this device in the foreground')
+    .option('--set <key=value>', 'a setting for this run; may be repeated', collect, [])
+    .action(run(async () => (await import('./commands/up.ts')).up, { long: true }))
+  program
+    .command('home')
+    .description('make a home')
+    .command('create')
+    .argument('<name>', "the home's name")
+    .description('make a home; this device is its first owner')
+    .option('--device-name <name>', "this device's name")
+    .option('--recovery-out <file>', 'write the recovery kit to a new file instead of showing it')
+    .action(run(async () => (await import('./commands/home.ts')).createHome, { long: true }))
+  program
+    .command('pair')
+    .description('on the new device: show code and QR, and wait to be added')
+    .option('--minutes <n>', 'how long, 1 to 10', minutes)
+    .action(run(async () => (await import('./commands/pair.ts')).pair, { long: true }))
+  program
+    .command('add')
+    .argument('[code]', 'the code that the new device shows')
+    .description("on an owner's device: add the device that shows the code")
+    .option('--role <role>', ROLES.join(', '), oneOf(ROLES), 'member')
+    .option('--name <name>', 'a name for it')
+    .option(
+      '--code-file <file>',
+      'read the code, or the text of the QR, from a file; - for standard input',
+    )
+    .action(run(async () => (await import('./commands/add.ts')).add, { long: true }))
+  program
+    .command('recover')
+    .description('make this device an owner with the recovery kit')
+    .option('--kit-file <file>', 'read the kit from a file; - for standard input')
+    .action(run(async () => (await import('./commands/home.ts')).recover, { long: true }))
+  program
+    .command('reset')
+    .description('forget the home, the readings and the identity of this device')
+    .action(run(async () => (await import('./commands/home.ts')).reset, { long: true }))
+}
+
+function addDevices(program: Command, run: Run): void {
+  const load = async () => import('./commands/devices.ts')
+  program
+    .command('status')
+    .description('this device, its home and its role')
+    .action(run(async () => (await load()).status))
+  program
+    .command('devices')
+    .alias('ls')
+    .description('the devices of the home')
+    .action(run(async () => (await load()).devices))
+  program
+    .command('show')
+    .argument('<device>')
+    .description('one device')
+    .action(run(async () => (await load()).show))
+  program
+    .command('rename')
+    .argument('<device>')
+    .argument('<name>')
+    .description('give a device another name')
+    .action(run(async () => (await load()).rename))
+  program
+    .command('grant')
+    .argument('<device>')
+    .argument('<role>', ROLES.join(', '), oneOf(ROLES))
+    .description('give a device another role')
+    .action(run(async () => (await load()).grant))
+  program
+    .command('remove')
+    .argument('<device>')
+    .description('remove a device from the home')
+    .option('--reason <text>', 'why: lost, sold, replaced …')
+    .action(run(async () => (await load()).remove, { long: true }))
+}
+
+function addReadings(program: Command, run: Run): void {
+  const load = async () => import('./commands/readings.ts')
+  const sensors = program.command('sensors').description("this device's sensors, and which are on")
+  sensors.action(run(async () => (await load()).sensors))
+  sensors
+    .command('enable')
+    .argument('<sensor>')
+    .description('switch a sensor on')
+    .action(run(async () => (await load()).enable))
+  sensors
+    .command('disable')
+    .argument('<sensor>')
+    .description('switch a sensor off')
+    .action(run(async () => (await load()).disable))
+  program
+    .command('watch')
+    .argument('[device/sensor]')
+    .description('live readings, verified')
+    .action(run(async () => (await load()).watch, { long: true }))
+  program
+    .command('history')
+    .argument('<device/sensor>')
+    .description('kept readings; gaps are shown')
+    .option('--since <time>', 'a date, or a duration back from now, like 2h')
+    .option('--until <time>', 'a date, or a duration back from now')
+    .option('--every <duration>', 'one average for each, like 1m')
+    .option('--csv', 'as comma-separated values')
+    .action(run(async () => (await load()).history, { long: true }))
+}
+
+function addCare(program: Command, run: Run): void {
+  const load = async () => import('./commands/care.ts')
+  program
+    .command('doctor')
+    .description('check this device, and name cause and cure')
+    .action(run(async () => (await load()).doctor))
+  program
+    .command('dashboard')
+    .description('print a link that opens the dashboard once')
+    .action(run(async () => (await load()).dashboard))
+  program
+    .command('version')
+    .description('the version of this program')
+    .action(run(async () => (await load()).version))
+}
+
+function addConfig(program: Command, run: Run): void {
+  const load = async () => import('./commands/config.ts')
+  const config = program.command('config').description('the settings')
+  config
+    .command('show')
+    .description('every setting in force and where it comes from')
+    .action(run(async () => (await load()).show))
+  config
+    .command('set')
+    .argument('<key>')
+    .argument('<value>', 'lists are separated by commas')
+    .description('write a setting to the settings file')
+    .action(run(async () => (await load()).set))
+  config
+    .command('validate')
+    .argument('[file]')
+    .description('check the settings file, or another one')
+    .action(run(async () => (await load()).validate))
+  config
+    .command('schema')
+    .description('every setting that there is')
+    .option('--markdown', 'as a table for documents')
+    .action(run(async () => (await load()).schema))
+}
+
+function addCompletion(program: Command, run: Run): void {
+  program
+    .command('completion')
+    .argument('<shell>', 'bash, zsh or fish', oneOf(['bash', 'zsh', 'fish']))
+    .description('print completions for a shell')
+    .action(
+      run(async () => {
+        const { completion } = await import('./commands/completion.ts')
+        return (cli: Cli, shell: string) => completion(cli, shell, program)
+      }),
+    )
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value]
+}
+
+function oneOf(choices: readonly string[]): (value: string) => string {
+  return (value) => {
+    if (choices.includes(value)) return value
+    throw new InvalidArgumentError(`It must be one of ${choices.join(', ')}.`)
+  }
+}
+
+function minutes(value: string): number {
+  if (/^([1-9]|10)$/.test(value)) return Number(value)
+  throw new InvalidArgumentError('It must be from 1 to 10.')
+}

@@ -1,0 +1,69 @@
+/** Files that commands write for people: whole or not at all. */
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import process from 'node:process'
+
+import { NodeError } from '../errors.ts'
+
+const MAX_SECRET_BYTES = 4096
+
+/** A new file that only this user can read. @throws NodeError NODE_USAGE where there is one already */
+export async function saveSecret(path: string, text: string): Promise<void> {
+  try {
+    await using file = await open(path, 'wx', 0o600)
+    await file.writeFile(text)
+    await file.sync()
+  } catch (cause) {
+    const exists = (cause as NodeJS.ErrnoException).code === 'EEXIST'
+    const why = exists ? 'is there already' : 'cannot be written'
+    throw new NodeError('NODE_USAGE', `The file ${path} ${why}.`, {
+      cause,
+      hint: 'Nothing was changed. Name a new file in a folder that you may write to.',
+    })
+  }
+}
+
+/** Replace or make a text file; an existing one keeps its mode. */
+export async function saveText(path: string, text: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+  const mode = await stat(path).then(
+    (found) => found.mode & 0o777,
+    () => 0o644,
+  )
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`)
+  try {
+    await using file = await open(temporary, 'wx', mode)
+    await file.chmod(mode)
+    await file.writeFile(text)
+    await file.sync()
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+}
+
+/** A secret from a file, or from standard input for `-`. @throws NodeError NODE_USAGE */
+export async function readSecret(path: string): Promise<string> {
+  try {
+    const text = path === '-' ? await readInput() : await readFile(path, 'utf8')
+    if (text.trim() !== '' && text.length <= MAX_SECRET_BYTES) return text.trim()
+  } catch (cause) {
+    throw new NodeError('NODE_USAGE', `The file ${path} cannot be read.`, { cause })
+  }
+  throw new NodeError(
+    'NODE_USAGE',
+    `There is no code or kit in ${path === '-' ? 'the input' : path}.`,
+  )
+}
+
+async function readInput(): Promise<string> {
+  let text = ''
+  process.stdin.setEncoding('utf8')
+  for await (const chunk of process.stdin) {
+    text += chunk as string
+    if (text.length > MAX_SECRET_BYTES) break
+  }
+  return text
+}
