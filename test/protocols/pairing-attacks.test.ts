@@ -14,9 +14,10 @@ import {
   Proof,
   Share,
 } from '../../protocols/pairing/messages.ts'
-import { concatBytes, type Infer } from '../../protocols/wire/index.ts'
+import { type Channel, concatBytes, type Infer } from '../../protocols/wire/index.ts'
 import { channelPair } from '../helpers/channels.ts'
 import {
+  CANDIDATE_KEY,
   candidateOf,
   changing,
   codeOf,
@@ -136,16 +137,23 @@ describe('guessing', () => {
 })
 
 describe('a man in the middle', () => {
-  it('with a key of its own is refused by both, though it passes every message on', async () => {
-    const window = testWindow()
-    const member = memberOf(window, { candidateKey: OTHER_KEY })
-    const candidate = candidateOf(window, { memberKey: OTHER_KEY })
-    assert.deepEqual(codesOf(await meetThrough(member, candidate)), [
-      'PAIRING_CODE_MISMATCH',
-      'PAIRING_CODE_MISMATCH',
-    ])
-    assert.deepEqual([member.granted, candidate.accepted], [[], []])
-  })
+  const RELAYS: readonly [string, Uint8Array, Uint8Array][] = [
+    ['between both', OTHER_KEY, OTHER_KEY],
+    ['that only the candidate sees', OTHER_KEY, CANDIDATE_KEY],
+    ['that only the member sees', MEMBER_KEY, OTHER_KEY],
+  ]
+  for (const [what, seenByCandidate, seenByMember] of RELAYS) {
+    it(`with a key of its own ${what} is refused by both, though it passes every message on`, async () => {
+      const window = testWindow()
+      const member = memberOf(window, { candidateKey: seenByMember })
+      const candidate = candidateOf(window, { memberKey: seenByCandidate })
+      assert.deepEqual(codesOf(await meetThrough(member, candidate)), [
+        'PAIRING_CODE_MISMATCH',
+        'PAIRING_CODE_MISMATCH',
+      ])
+      assert.deepEqual([member.granted, candidate.accepted], [[], []])
+    })
+  }
 
   const CHANGES: readonly [string, Partial<Infer<typeof Opening>>][] = [
     ['home', { home: OTHER_KEY }],
@@ -342,10 +350,46 @@ describe('one window', () => {
     const payload = outcome.frames[6] ?? HOME
     assert.equal(codeOf(await replay([...recorded, payload], candidateOf(same))), 'done')
 
+    // The same share too: the nonce alone must be enough.
     const fresh = testWindow()
-    const candidate = candidateOf(fresh, { random: seededRandom('another day') })
+    const random = seededRandom('candidate')
+    const candidate = candidateOf(fresh, {
+      random: {
+        bytes: (length) => (length === 16 ? flip(random.bytes(16)) : random.bytes(length)),
+      },
+    })
     assert.equal(codeOf(await replay(recorded, candidate)), 'PAIRING_CODE_MISMATCH')
     assert.equal(fresh.state, 'open')
+  })
+
+  it('that is closed answers nothing at all', async () => {
+    const window = testWindow()
+    window.close()
+    const { frames, ...outcome } = await meetThrough(memberOf(window), candidateOf(window))
+    assert.deepEqual(codesOf(outcome), ['PAIRING_CLOSED', 'PAIRING_CLOSED'])
+    assert.equal(frames.length, 1, 'only what the member sent')
+  })
+
+  it('takes no more ops than a home may have, even from a member that proved the code', async () => {
+    const window = testWindow()
+    const [a, b] = await channelPair(PAIRING)
+    const flooding: Channel = {
+      ...a.channel,
+      async send(message, value) {
+        if (message.name === Payload.name) {
+          const ops = Array.from({ length: 512 }, () => Uint8Array.of(1))
+          for (let i = 0; i < 10; i++) await a.channel.send(Payload, { ops })
+        }
+        await a.channel.send(message, value)
+      },
+    }
+    const candidate = candidateOf(window)
+    const [admitted, joined] = await Promise.allSettled([
+      admit(flooding, memberOf(window)),
+      onEnd(b, (channel) => join(channel, candidate)),
+    ])
+    assert.deepEqual(codesOf({ admitted, joined }), ['PAIRING_NO_ACK', 'PAIRING_TOO_LARGE'])
+    assert.deepEqual(candidate.accepted, [])
   })
 
   it('is closed to a home without a name before anything is spent', async () => {
