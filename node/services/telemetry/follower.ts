@@ -131,7 +131,10 @@ class LogFollower implements Follower {
   /** One stream, from its opening to its end. */
   async #followOnce(session: Session, until: AbortSignal): Promise<void> {
     const stream = await this.#deps.mesh.open(session.peer, TELEMETRY, until)
+    const abort = (): void => stream.abort(until.reason as Error)
+    until.addEventListener('abort', abort, { once: true })
     try {
+      until.throwIfAborted()
       const reader = readLogs(stream.channel, this.#deps)
       session.open = { reader, asked: new Map() }
       await this.#ask(session)
@@ -140,6 +143,7 @@ class LogFollower implements Follower {
       }
     } finally {
       session.open = undefined
+      until.removeEventListener('abort', abort)
       await stream[Symbol.asyncDispose]()
     }
   }
