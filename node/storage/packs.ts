@@ -201,7 +201,7 @@ class SqlitePacks implements PackStore {
   history(device: Uint8Array, query: HistoryQuery): (ReadingRow | BucketRow | GapRow)[] {
     const log = this.#logs.find(device)
     if (log === undefined) return []
-    const rows = [...gapRows(log.state, query), ...this.#readings.query(log.id, query)]
+    const rows = [...this.#readings.query(log.id, query), ...gapRows(log.state, query)]
     return rows.toSorted((a, b) => timeOf(a) - timeOf(b))
   }
 

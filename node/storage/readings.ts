@@ -184,7 +184,8 @@ function buckets(
   }
   const from = `FROM readings WHERE sensor IN (${[...sensors.keys()].join(',')})
     AND t_ms >= :since AND t_ms < :until AND typeof(value) <> 'text' GROUP BY 1, 2`
-  const span = '(t_ms - :since) / :every'
+  // Numbers are bound as floating point.
+  const span = 'CAST((t_ms - :since) / :every AS INTEGER)'
   const args = { since: sinceMs, until: untilMs, every: Math.floor(everyMs) }
   const rows = db
     .prepare(
