@@ -14,6 +14,7 @@ import { untilAborted } from './connections.ts'
 import type { DialerAction, DialerEvent, DialerState } from './dialer-state.ts'
 import { nextDialMs, startDialer, step } from './dialer.ts'
 import type { HostComponents } from './host.ts'
+import { race } from './race.ts'
 import type { SocketFacts } from './transport.ts'
 
 export interface DialingDeps {
@@ -34,8 +35,6 @@ export interface Dialing extends Disposable {
   proven(peer: string): readonly string[]
 }
 
-const RACE_STEP_MS = 150
-const DIAL_WITHIN_MS = 4000
 const PROBE_WITHIN_MS = 1500
 const PING = '/ipfs/ping/1.0.0'
 const PING_BYTES = 32
@@ -163,41 +162,6 @@ class Shell implements Dialing {
       idle: doubt ? 0 : idle,
     })
     if (doubt) this.tell({ type: 'doubt', peer: live.peer, connection: live.id })
-  }
-}
-
-/**
- * Dial one address after the other, the next one when the last failed or after 150 ms; the first
- * that answers wins and the others are given up.
- *
- * @throws AggregateError where none answered
- */
-export async function race<T>(
-  addresses: readonly string[],
-  attempt: (address: string, signal: AbortSignal) => Promise<T>,
-  clock: Clock,
-  stop: AbortSignal,
-): Promise<T> {
-  const done = new AbortController()
-  const cancel = clock.timer(DIAL_WITHIN_MS, () => done.abort(new Error('no answer')))
-  const signal = AbortSignal.any([stop, done.signal])
-  const attempts: Promise<T>[] = []
-  try {
-    for (const address of addresses) {
-      if (signal.aborted) break
-      const running = untilAborted(attempt(address, signal), signal)
-      attempts.push(running)
-      const settled = running.then(
-        () => done.abort(new Error('another address answered')),
-        () => {},
-      )
-      const waited = clock.sleep(RACE_STEP_MS, signal).catch(() => {})
-      await Promise.race([settled, waited])
-    }
-    return await Promise.any(attempts)
-  } finally {
-    cancel()
-    done.abort(new Error('the race is over'))
   }
 }
 

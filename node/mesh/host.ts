@@ -116,19 +116,17 @@ export async function startHost(options: HostOptions): Promise<Host> {
   return { node, components }
 }
 
-/** `listen` on `port`, or on an ephemeral one where it is taken. */
+/** Listen on `port` over IPv6, or on an ephemeral one where it is taken. */
 export async function startHostOn(
   port: number,
   options: Omit<HostOptions, 'listen'>,
-  hosts: readonly string[],
 ): Promise<Host> {
-  const listen = (on: number): string[] => hosts.map((host) => `${host}/tcp/${on}`)
-  if (port === 0) return startHost({ ...options, listen: listen(0) })
   try {
-    return await startHost({ ...options, listen: listen(port) })
+    return await startHost({ ...options, listen: [`/ip6/::/tcp/${port}`] })
   } catch (error) {
+    if (port === 0) throw error
     options.log.warn({ port, err: error }, 'port is taken, listening on another')
-    return await startHost({ ...options, listen: listen(0) })
+    return await startHost({ ...options, listen: ['/ip6/::/tcp/0'] })
   }
 }
 

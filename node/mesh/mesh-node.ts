@@ -5,13 +5,12 @@
 import type { Connection } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 
-import { buildAnnouncement, type Sighting } from '../../protocols/discovery/index.ts'
 import { keyOfPeerId, peerIdOf, signerFromSeed } from '../../protocols/identity/index.ts'
 import { toHex, type Protocol } from '../../protocols/wire/index.ts'
 import { NodeError } from '../errors.ts'
 import { createEmitter, type Emitter } from '../events.ts'
 import { openDatastore, type StoredDatastore } from '../storage/datastore.ts'
-import { addressesOn, hostOf, withZone, zoneOf } from './addresses.ts'
+import { hostOf, zoneOf } from './addresses.ts'
 import { bindProtocol, bindStream } from './bind.ts'
 import {
   createConnections,
@@ -27,7 +26,7 @@ import { startGreeter, type Greeter } from './greeting.ts'
 import { portOf, startHostOn, type Host } from './host.ts'
 import { readLinks, type Link, type LinkChange } from './links.ts'
 import type { Mesh, MeshEvents, MeshHandler, MeshOptions, MeshPeer, MeshStream } from './mesh.ts'
-import { createPeerTable, type Heard } from './peer-table.ts'
+import { createNeighbours, type Neighbours } from './neighbours.ts'
 import { loadReached, saveReached, type Reached } from './reached.ts'
 import { stockMdns, type StockMdns } from './stock-mdns.ts'
 import { zonedTcp, type ZonedTcp } from './transport.ts'
@@ -55,17 +54,14 @@ class MeshNode implements Mesh {
   readonly events: Emitter<MeshEvents>
   readonly #options: MeshOptions
   readonly #self: string
-  readonly #instance: string
   readonly #gater: Gater
   readonly #transport: ZonedTcp
   readonly #connections: Connections
-  readonly #table = createPeerTable()
+  readonly #neighbours: Neighbours
   readonly #localHosts = new WeakMap<Live, string>()
   readonly #waiters = new Set<() => void>()
   readonly #stopped = new AbortController()
   #stopping: Promise<void> | undefined
-  /** Peer ids of members as bytes, to look for in packets. */
-  #memberNames: readonly Buffer[] = []
   #members: ReadonlySet<string> = new Set()
   #reached: Reached = new Map()
   #store: StoredDatastore | undefined
@@ -80,9 +76,17 @@ class MeshNode implements Mesh {
     this.#options = options
     this.key = signerFromSeed(options.seed).key
     this.#self = peerIdOf(this.key)
-    this.#instance = toHex(random.bytes(INSTANCE_BYTES))
     this.events = createEmitter((error) => log.error({ err: error }, 'mesh listener failed'))
     this.#gater = createGater(clock, (refusal) => this.#refused(refusal))
+    this.#neighbours = createNeighbours({
+      key: this.key,
+      instance: toHex(random.bytes(INSTANCE_BYTES)),
+      directPeers: options.directPeers ?? [],
+      port: () => portOf(this.#running().components),
+      tell: (event) => this.#dialing?.tell(event),
+      onMemberSeen: (peer, addresses) =>
+        this.events.emit('seen', { key: keyOfPeerId(peer), addresses }),
+    })
     this.#transport = zonedTcp((remote) => this.#gater.admit(remote))
     this.#connections = createConnections({
       clock,
@@ -103,6 +107,7 @@ class MeshNode implements Mesh {
     }
     this.#host = await this.#startHost()
     const { node, components } = this.#host
+    await this.#followIp4()
     this.#greeter = await startGreeter(node, greet, clock)
     node.addEventListener('connection:open', (event) => this.#connections.add(event.detail))
     const [seed = 0] = new Uint32Array(random.bytes(4).slice().buffer)
@@ -123,9 +128,9 @@ class MeshNode implements Mesh {
       clock,
       random,
       log,
-      announce: (link, ttlSeconds) => this.#announcement(link, ttlSeconds),
-      isPreferred: (packet) => this.#mentionsMember(packet),
-      onSighting: (sighting, link) => this.#sighted(sighting, link),
+      announce: (link, ttlSeconds) => this.#neighbours.announcement(link, ttlSeconds),
+      isPreferred: (packet) => this.#neighbours.mentionsMember(packet),
+      onSighting: (sighting, link) => this.#neighbours.sighted(sighting, link),
       onLinks: (change) => this.#linksChanged(change),
     })
   }
@@ -186,15 +191,18 @@ class MeshNode implements Mesh {
     const members = new Set(keys.map(peerIdOf))
     members.delete(this.#self)
     this.#members = members
-    this.#memberNames = [...members].map((peer) => Buffer.from(peer))
     this.#gater.setMembers(members)
-    this.#table.pin(members)
+    this.#neighbours.setMembers(members)
     for (const { peer } of this.#connections.all()) {
       if (!members.has(peer)) this.#connections.cut(peer, 'no longer a member')
     }
     this.#dialing?.tell({ type: 'members', peers: [...members] })
     const added = [...members].filter((peer) => !before.has(peer))
-    for (const peer of added) this.#tellKnown(peer)
+    for (const peer of added) {
+      const reached = this.#reached.get(peer) ?? []
+      for (const address of reached) this.#gater.trustHost(hostOf(address))
+      this.#neighbours.introduce(peer, reached)
+    }
     if (added.length > 0) this.#discovery?.query()
   }
 
@@ -222,24 +230,19 @@ class MeshNode implements Mesh {
         hasIp4: () => this.#hasIp4(),
         isMember: (peer) => this.#gater.isMember(peer),
         onHeard: (peer, addresses) =>
-          this.#heard(peer, { addresses, instance: undefined, link: '' }),
+          this.#neighbours.heard(peer, { addresses, instance: undefined, link: '' }),
       })
     }
-    const hosts = this.#hasIp4() ? ['/ip6/::', '/ip4/0.0.0.0'] : ['/ip6/::']
     const allowHosts = [...this.#reached.values()].flat().map(hostOf)
-    return startHostOn(
-      port,
-      {
-        seed,
-        log,
-        allowHosts,
-        transport: this.#transport,
-        gater: this.#gater.gater,
-        datastore: this.#store,
-        discovery: this.#stock?.create,
-      },
-      hosts,
-    )
+    return startHostOn(port, {
+      seed,
+      log,
+      allowHosts,
+      transport: this.#transport,
+      gater: this.#gater.gater,
+      datastore: this.#store,
+      discovery: this.#stock?.create,
+    })
   }
 
   /** A greeted connection to `peer`, dialled if need be. */
@@ -282,47 +285,6 @@ class MeshNode implements Mesh {
   #running(): Host {
     if (this.#host === undefined) throw new Error('the mesh has not started')
     return this.#host
-  }
-
-  #announcement(link: Link, ttlSeconds: number): readonly Uint8Array[] {
-    const port = portOf(this.#running().components)
-    const addresses = addressesOn(link, port)
-    return buildAnnouncement({ instance: this.#instance, key: this.key, addresses, ttlSeconds })
-  }
-
-  #mentionsMember(packet: Uint8Array): boolean {
-    const bytes = Buffer.from(packet.buffer, packet.byteOffset, packet.byteLength)
-    return this.#memberNames.some((name) => bytes.includes(name))
-  }
-
-  #sighted(sighting: Sighting, link: string): void {
-    for (const { key, instance, addresses, ttlSeconds } of sighting.peers) {
-      // A goodbye may be forged; a connection that ends says the same and is not.
-      if (ttlSeconds === 0 || addresses.length === 0) continue
-      const zoned = addresses.map((address) => withZone(address, link))
-      this.#heard(peerIdOf(key), { addresses: zoned, instance, link })
-    }
-  }
-
-  #heard(peer: string, heard: Heard): void {
-    if (peer === this.#self) return
-    const { addresses, instance } = this.#table.hear(peer, heard)
-    if (!this.#members.has(peer)) return
-    this.#dialing?.tell({ type: 'seen', peer, addresses, instance, link: heard.link })
-    this.events.emit('seen', { key: keyOfPeerId(peer), addresses })
-  }
-
-  /** What is known of a new member from before it was one. */
-  #tellKnown(peer: string): void {
-    const direct = (this.#options.directPeers ?? [])
-      .filter((address) => address.endsWith(`/p2p/${peer}`))
-      .map((address) => address.slice(0, -`/p2p/${peer}`.length))
-    const proven = this.#reached.get(peer) ?? []
-    const heard = this.#table.get(peer)
-    for (const address of proven) this.#gater.trustHost(hostOf(address))
-    this.#dialing?.tell({ type: 'known', peer, kind: 'direct', addresses: direct })
-    this.#dialing?.tell({ type: 'known', peer, kind: 'proven', addresses: proven })
-    if (heard !== undefined) this.#dialing?.tell({ type: 'seen', peer, ...heard })
   }
 
   #linksChanged({ links }: LinkChange): void {
