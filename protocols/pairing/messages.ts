@@ -37,15 +37,22 @@ const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u
 const plainText = text(64)
 /** A device's name: 1..64 bytes of text that a terminal can show. */
 const name: Type<string> = {
-  toWire: (value) => printable(plainText.toWire(value)),
+  toWire: (value) => printable(plainText.fromWire(value)),
   fromWire: (value) => printable(plainText.fromWire(value)),
 }
 
-function printable(value: unknown): string {
-  if (typeof value !== 'string' || value.length === 0 || UNPRINTABLE.test(value)) {
-    throw new TypeError('not a name')
-  }
+function printable(value: string): string {
+  if (value.length === 0 || UNPRINTABLE.test(value)) throw new TypeError('not a name')
   return value
+}
+
+/** Whether a device may call itself so when it is paired. */
+export function isDeviceName(value: string): boolean {
+  try {
+    return name.toWire(value) === value
+  } catch {
+    return false
+  }
 }
 
 /** M1, member to candidate. */

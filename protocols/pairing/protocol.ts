@@ -37,7 +37,8 @@ export interface AdmitDeps {
   readonly random: Random
   /**
    * Grant the role to `candidateKey` and give all ops of the home, the new grant among them. Called
-   * at most once, and only after both sides have proved the code.
+   * at most once, and only after both sides have proved the code; the candidate waits for it no
+   * longer than `PAIRING.messageDeadlineMs`.
    */
   makeGrant(candidateKey: Uint8Array, name: string): Promise<readonly Uint8Array[]>
 }
@@ -54,7 +55,7 @@ export interface JoinDeps {
   readonly candidateKey: Uint8Array
   /** The public key at the other end of the connection, 32 bytes. */
   readonly memberKey: Uint8Array
-  /** What we call ourselves, 1..64 bytes. */
+  /** What we call ourselves; see `isDeviceName`. */
   readonly name: string
   readonly window: PairingWindow
   readonly random: Random

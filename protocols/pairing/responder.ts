@@ -8,6 +8,7 @@ import {
   Ack,
   Answer,
   Introduction,
+  isDeviceName,
   Nonce,
   NONCE_BYTES,
   Opening,
@@ -26,9 +27,11 @@ import { cpaceInput, refuseOwnShare, type RunKeys, runKeys, secretString } from 
  *
  * @throws PairingError PAIRING_CLOSED, PAIRING_CODE_MISMATCH (with `triesLeft`), PAIRING_BAD_SHARE,
  * PAIRING_BAD_MAC, PAIRING_TOO_LARGE, PAIRING_INTERRUPTED, PAIRING_REFUSED; WireError; whatever the
- * window's store throws
+ * window's store throws; RangeError where `name` is not a device name
  */
 export async function join(channel: Channel, deps: JoinDeps): Promise<Joined> {
+  // Found out only at M6, it would use up the window.
+  if (!isDeviceName(deps.name)) throw new RangeError('not a device name')
   const opening = await channel.receive(Opening)
   const keys = await agree(channel, deps, opening)
   await introduce(channel, deps, keys)

@@ -8,6 +8,7 @@ import {
   admit,
   decodeQr,
   encodeQr,
+  isDeviceName,
   join,
   PAIRING,
   PAYLOAD,
@@ -178,14 +179,15 @@ describe('what each side is told', () => {
     assert.deepEqual(codesOf({ admitted, joined }), ['PAIRING_NO_ACK', 'done'])
   })
 
-  it('a name that could play tricks on a terminal is never shown', async () => {
-    for (const name of ['', 'a\u001b[2J', 'line\nline', 'a\u202eb', 'x'.repeat(65)]) {
+  it('a device that calls itself what a terminal cannot show does not begin', async () => {
+    for (const name of ['', 'a\u001b[2J', 'line\nline', 'a\u202eb', 'x'.repeat(65), '\ud800']) {
+      assert.equal(isDeviceName(name), false)
       const window = testWindow()
-      const member = memberOf(window)
-      const outcome = await meet(member, candidateOf(window, { name }))
-      assert.equal(codesOf(outcome)[1].startsWith('WIRE_'), true, JSON.stringify(name))
-      assert.deepEqual(member.granted, [])
+      const outcome = await meet(memberOf(window), candidateOf(window, { name }))
+      assert.deepEqual(codesOf(outcome), ['PAIRING_CLOSED', 'not a device name'])
+      assert.equal(window.state, 'open')
     }
+    assert.equal(isDeviceName('Küche 🌱'), true)
   })
 })
 
@@ -218,6 +220,27 @@ describe('a peer that is silent, late or loud', () => {
     await clock.advance(PAIRING.messageDeadlineMs)
     await waiting
     assert.equal(window.triesLeft, 4)
+  })
+
+  it('leaves the member in doubt where it says nothing once it has the home', async () => {
+    const clock = virtualClock()
+    const window = testWindow()
+    const [a, b] = await channelPair(PAIRING, clock)
+    const stored = Promise.withResolvers<void>()
+    const candidate = candidateOf(window, {
+      accept: () => {
+        stored.resolve()
+        return Promise.withResolvers<void>().promise
+      },
+    })
+    const admitting = assert.rejects(admit(a.channel, memberOf(window)), {
+      code: 'PAIRING_NO_ACK',
+    })
+    const joining = join(b.channel, candidate)
+    await stored.promise
+    await clock.advance(PAIRING.messageDeadlineMs)
+    await admitting
+    joining.catch(() => undefined)
   })
 
   it('has its stream ended by a frame above the limit', async () => {
