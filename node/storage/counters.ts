@@ -25,7 +25,7 @@ export interface Boot {
 }
 
 /** The kernel's own boot id and uptime; without an id where there is no Linux. */
-export function systemBoot(): Boot {
+function systemBoot(): Boot {
   let id = ''
   try {
     id = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()

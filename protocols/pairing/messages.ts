@@ -16,7 +16,7 @@ import { SHARE_BYTES } from './cpace.ts'
 import { PAYLOAD } from './limits.ts'
 
 export const NONCE_BYTES = 16
-export const TAG_BYTES = 32
+const TAG_BYTES = 32
 
 const nonce = bytes({ length: NONCE_BYTES })
 const share = bytes({ length: SHARE_BYTES })
@@ -24,11 +24,11 @@ const tag = bytes({ length: TAG_BYTES })
 const SMALL = { maxBytes: 128, maxDepth: 1, maxItems: 16 }
 
 /** What a new device can be in the home. */
-export const role = oneOf('owner', 'member', 'sensor', 'gateway', 'guest')
+const role = oneOf('owner', 'member', 'sensor', 'gateway', 'guest')
 export type PairingRole = Infer<typeof role>
 
 /** Why: a new device, or the first device of an owner who lost all others. */
-export const intent = oneOf('join', 'recover')
+const intent = oneOf('join', 'recover')
 export type PairingIntent = Infer<typeof intent>
 
 /** Characters that move the cursor, end the line or turn the direction of what people read. */
