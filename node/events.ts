@@ -22,7 +22,7 @@ export function createEmitter<Events extends Record<string, unknown>>(
       return off
     },
     emit(name, event) {
-      for (const listener of [...(listeners.get(name) ?? [])]) {
+      for (const listener of Array.from(listeners.get(name) ?? [])) {
         try {
           listener(event as never)
         } catch (error) {

@@ -15,6 +15,8 @@ export interface JournalEvent {
 }
 
 export interface Journal {
+  /** Number of the newest event; 0 before the first. */
+  readonly last: number
   record(type: string, data?: Readonly<Record<string, unknown>>): void
   /**
    * Kept events after number `since`, then live ones until `signal` aborts; only live ones where
@@ -31,6 +33,9 @@ export function createJournal(clock: Clock): Journal {
   let last = 0
 
   return {
+    get last() {
+      return last
+    },
     record(type, data = {}) {
       kept.push({ id: ++last, type, at: clock.now(), data })
       if (kept.length > KEPT_EVENTS) kept.shift()

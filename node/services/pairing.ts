@@ -47,8 +47,8 @@ export interface CandidateDeps {
     signal: AbortSignal,
   ): Promise<PairingListener>
   readonly accept: JoinDeps['accept']
-  /** Called once the home is stored and acknowledged. */
-  joined(result: Joined): void
+  /** Called once the home is stored and acknowledged; gives names for people to read. */
+  joined(result: Joined): { readonly homeName: string; readonly byName: string }
 }
 
 export interface WindowView {
@@ -58,6 +58,8 @@ export interface WindowView {
   readonly qr: string
   /** Milliseconds since the Unix epoch. */
   readonly expiresAt: number
+  /** Number of the newest event before the window opened. */
+  readonly since: number
 }
 
 export interface PairingStatus {
@@ -68,10 +70,10 @@ export interface PairingStatus {
 
 export interface Candidate extends AsyncDisposable {
   /**
-   * Open a window; closes one that is open, which still counts.
+   * Open a window, for ten minutes at most; closes one that is open, which still counts.
    * @throws NodeError NODE_PAIRING where pairing was opened too often
    */
-  open(): Promise<WindowView>
+  open(options?: { readonly minutes?: number | undefined }): Promise<WindowView>
   status(): PairingStatus
   close(): Promise<void>
 }
@@ -107,9 +109,10 @@ class CandidateService implements Candidate {
     this.#deps = deps
   }
 
-  async open(): Promise<WindowView> {
-    const { clock } = this.#deps
+  async open({ minutes = Infinity } = {}): Promise<WindowView> {
+    const { clock, journal } = this.#deps
     await this.close()
+    const since = journal.last
     const window = orTooOften(() => openWindow(this.#deps))
     const stop = new AbortController()
     const runs = new Set<object>()
@@ -120,11 +123,12 @@ class CandidateService implements Candidate {
       },
       stop.signal,
     )
-    const expiresAt = clock.now() + window.remainingMs
-    const cancelExpiry = clock.timer(window.remainingMs, () => void this.#end(opened, 'expired'))
+    const openMs = Math.min(window.remainingMs, minutes * 60_000)
+    const expiresAt = clock.now() + openMs
+    const cancelExpiry = clock.timer(openMs, () => void this.#end(opened, 'expired'))
     const opened: Open = { window, listener, stop, runs, expiresAt, cancelExpiry }
     this.#current = opened
-    return { code: formatCode(window.code), qr: this.#qrText(opened), expiresAt }
+    return { code: formatCode(window.code), qr: this.#qrText(opened), expiresAt, since }
   }
 
   status(): PairingStatus {
@@ -152,12 +156,12 @@ class CandidateService implements Candidate {
       const by = peerIdOf(memberKey)
       journal.record('pairing.paired', {
         home: homeText(result.home),
+        ...this.#deps.joined(result),
         role: result.role,
         by,
         byFingerprint: fingerprintOf(memberKey),
         fingerprint: fingerprintOf(candidateKey),
       })
-      this.#deps.joined(result)
       clock.timer(GRACE_MS, () => void this.#end(opened, 'paired'))
     } catch (error) {
       this.#report(error, window, run)

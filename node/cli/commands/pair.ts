@@ -16,11 +16,12 @@ export async function pair(cli: Cli, { minutes }: { readonly minutes?: number })
   cli.row({ code, qr, expiresAt }, () => windowText(cli, opened))
   const stopCountdown = countdown(cli, expiresAt)
   try {
-    const { home, role, by } = await outcome(cli, opened.since)
+    const { home, role, by, homeName, byName } = await outcome(cli, opened.since)
     stopCountdown()
     cli.row(
       { paired: true, home, role, by },
-      () => `Paired: this device is ${printable(`${role} of ${home}`)}, added by ${printable(by)}.`,
+      () =>
+        `Paired: this device is ${role} of “${printable(homeName)}”, added by ${printable(byName)}.`,
     )
   } catch (error) {
     stopCountdown()
@@ -58,18 +59,33 @@ function countdown(cli: Cli, expiresAt: number): () => void {
   return () => stop.abort()
 }
 
-interface Paired {
+interface Joined {
   readonly home: string
   readonly role: string
   readonly by: string
+  readonly homeName: string
+  readonly byName: string
+}
+
+function joinedFrom(data: EventView['data']): Joined {
+  const text = (name: string): string => (typeof data[name] === 'string' ? data[name] : '')
+  const home = text('home')
+  const by = text('by')
+  return {
+    home,
+    by,
+    role: text('role'),
+    homeName: text('homeName') || home,
+    byName: text('byName') || by,
+  }
 }
 
 /** @throws NodeError NODE_TIMEOUT, NODE_PAIRING where the window closes with nobody added */
-async function outcome(cli: Cli, since: number): Promise<Paired> {
+async function outcome(cli: Cli, since: number): Promise<Joined> {
   for await (const { type, data } of cli.client.events(since, cli.signal)) {
     if (type === 'pairing.tried') cli.note(`\r${triedText(data)}`)
     if (type === 'pairing.paired') {
-      return { home: String(data['home']), role: String(data['role']), by: String(data['by']) }
+      return joinedFrom(data)
     }
     if (type === 'pairing.closed') throw closed(String(data['reason']))
   }

@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { createClient, type ApiClient } from '../../api/client.ts'
 import type { Clock } from '../../env.ts'
 import { NodeError } from '../../errors.ts'
-import { Scope } from '../../lifecycle.ts'
+import type { Scope } from '../../lifecycle.ts'
 import { startDevice, type DemoDevice } from './device.ts'
 
 export interface Member {

@@ -74,6 +74,8 @@ export interface Members extends AsyncDisposable {
   attach(mesh: MembersMesh): Promise<void>
   /** Sign, store and spread one act. Returns its ops. @throws MembersError */
   act(make: (context: AuthorContext) => Op | readonly Op[]): readonly Op[]
+  /** The home as one act would leave it. Nothing is stored or told. @throws MembersError */
+  preview(make: (context: AuthorContext) => Op): HomeState
 }
 
 /** A removed device is told so before it is cut, if it listens at once. */
@@ -139,6 +141,13 @@ class MembersService implements Members {
     for (const { bytes } of made) ops.add(bytes)
     this.#changed()
     return made
+  }
+
+  preview(make: (context: AuthorContext) => Op): HomeState {
+    const { signer, clock } = this.#deps
+    const copy = this.ops.fork()
+    copy.add(make({ ops: this.ops, signer, nowMs: clock.now() }).bytes)
+    return reduce(copy)
   }
 
   async attach(mesh: MembersMesh): Promise<void> {

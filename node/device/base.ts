@@ -1,0 +1,29 @@
+/** What a device has whether or not it is in a home, for the parts that are built on it. */
+import type { DatabaseSync } from 'node:sqlite'
+
+import type { Signer, Verifier } from '../../protocols/identity/index.ts'
+import type { Config } from '../config.ts'
+import type { Clock, Random } from '../env.ts'
+import type { Journal } from '../journal.ts'
+import type { Logger, Secret } from '../log.ts'
+import type { OpStore } from '../storage/ops.ts'
+import type { PackStore } from '../storage/packs.ts'
+import type { PeerStore } from '../storage/peers.ts'
+import type { SensorChoices } from '../storage/sensor-choices.ts'
+
+export interface DeviceBase {
+  readonly config: Config
+  readonly version: string
+  readonly seed: Secret<Uint8Array>
+  readonly signer: Signer
+  readonly verifier: Verifier
+  readonly db: DatabaseSync
+  readonly ops: OpStore
+  readonly packs: PackStore
+  readonly peers: PeerStore
+  readonly sensorChoices: SensorChoices
+  readonly journal: Journal
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+}

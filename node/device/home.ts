@@ -1,0 +1,193 @@
+/**
+ * The parts of a device that exist only while it is in a home: membership, mesh and telemetry,
+ * joined to each other. They start together and stop together.
+ */
+import { existsSync } from 'node:fs'
+
+import { peerIdOf } from '../../protocols/identity/index.ts'
+import { permits, type Device, type OpSet } from '../../protocols/members/index.ts'
+import { equalBytes, toHex } from '../../protocols/wire/index.ts'
+import { Scope } from '../lifecycle.ts'
+import { startMesh, type Mesh } from '../mesh/mesh.ts'
+import { startMembers, type Members } from '../services/members/members.ts'
+import { builtInSources } from '../services/sensors/index.ts'
+import {
+  startTelemetry,
+  type Telemetry,
+  type TelemetryMember,
+} from '../services/telemetry/index.ts'
+import type { DeviceBase } from './base.ts'
+
+export interface Home extends AsyncDisposable {
+  readonly members: Members
+  readonly mesh: Mesh
+  readonly telemetry: Telemetry
+  /** Peer ids of members that announced themselves on the network and are not connected since. */
+  readonly announced: ReadonlySet<string>
+}
+
+const DAY_MS = 86_400_000
+/** systemd-timesyncd makes this once it has set the clock from the network. */
+const CLOCK_SYNCED = '/run/systemd/timesync/synchronized'
+
+/** `ops` holds the home's genesis, and everything in it is on disk. */
+export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSignal): Promise<Home> {
+  const scope = new Scope()
+  const stopWithDevice = (): void => void scope[Symbol.asyncDispose]()
+  signal.addEventListener('abort', stopWithDevice, { once: true })
+  const members = await scope.use('members', (until) => membersOf(base, ops, until))
+  const mesh = await scope.use('mesh', (until) => meshOf(base, members, until))
+  const telemetry = await scope.use('telemetry', (until) =>
+    telemetryOf(base, { members, mesh }, until),
+  )
+  await members.attach(mesh)
+  const announced = new Set<string>()
+  const home: Home = {
+    members,
+    mesh,
+    telemetry,
+    announced,
+    async [Symbol.asyncDispose]() {
+      signal.removeEventListener('abort', stopWithDevice)
+      await scope[Symbol.asyncDispose]()
+    },
+  }
+  mesh.events.on('seen', ({ key }) => void announced.add(peerIdOf(key)), scope.signal)
+  mesh.events.on('connect', ({ key }) => void announced.delete(peerIdOf(key)), scope.signal)
+  joinParts(base, home, scope.signal)
+  return home
+}
+
+function membersOf(base: DeviceBase, ops: OpSet, signal: AbortSignal): Members {
+  const { signer, clock, log, journal, packs, version } = base
+  return startMembers(
+    {
+      ops,
+      signer,
+      clock,
+      journal,
+      log: log.child({ part: 'members' }),
+      store: (added) => base.ops.append(ops.home, added),
+      about: () => ({
+        logs: packs.heads().slice(0, 256),
+        power: 'powered',
+        version,
+        features: [],
+      }),
+    },
+    signal,
+  )
+}
+
+function meshOf(base: DeviceBase, { greeting }: Members, signal: AbortSignal): Promise<Mesh> {
+  const { config, seed, clock, random, log, db } = base
+  const { port, interfaces, multicast, peers } = config.mesh
+  return startMesh(
+    {
+      seed: seed.reveal(),
+      port,
+      ...(interfaces.length > 0 ? { interfaces } : {}),
+      multicast,
+      directPeers: peers,
+      clock,
+      random,
+      log: log.child({ part: 'mesh' }),
+      datastoreDb: db,
+      greet: greeting,
+    },
+    signal,
+  )
+}
+
+function telemetryOf(
+  base: DeviceBase,
+  { members, mesh }: Pick<Home, 'members' | 'mesh'>,
+  signal: AbortSignal,
+): Promise<Telemetry> {
+  const { config, packs, signer, verifier, clock, random, log } = base
+  const { interval, sensors, retention_days: days, max_bytes: maxBytes } = config.telemetry
+  const place = (key: Uint8Array): Device | undefined =>
+    members.active().find((device) => equalBytes(device.key, key))
+  const reads = (key: Uint8Array): boolean => {
+    const role = place(key)?.role
+    return role === 'owner' || role === 'member'
+  }
+  return startTelemetry(
+    {
+      mesh,
+      store: packs,
+      signer,
+      verifier,
+      home: members.home,
+      members: telemetryMembers(members),
+      // Whoever may read keeps what it reads: so a log outlives the device that made it.
+      follows: () => reads(signer.key),
+      mayRead: (peer) => reads(peer),
+      epoch: () => members.state.epoch,
+      clockQuality: () => (existsSync(CLOCK_SYNCED) ? 'synced' : 'unsynced'),
+      sources: builtInSources({ dataDir: config.paths.dataDir }),
+      settings: {
+        enabled: sensors,
+        intervalMs: interval,
+        retentionMs: days * DAY_MS,
+        maxBytes,
+      },
+      clock,
+      random,
+      log: log.child({ part: 'telemetry' }),
+    },
+    signal,
+  )
+}
+
+/** Devices that publish, and removed ones with what stays accepted of theirs. */
+function telemetryMembers(members: Members): readonly TelemetryMember[] {
+  const { state } = members
+  const live = new Set(members.active().map(({ key }) => toHex(key)))
+  const present = [...state.devices.values()].map(({ key, role, quarantined }) => ({
+    key,
+    publishes: live.has(toHex(key)) && !quarantined && permits(role, 'publish'),
+  }))
+  const gone = [...state.removed.values()].map(({ key, lastSeq = 0 }) => ({
+    key,
+    publishes: false,
+    lastSeq,
+  }))
+  return [...present, ...gone]
+}
+
+/** What one part tells the others. */
+function joinParts(base: DeviceBase, home: Home, signal: AbortSignal): void {
+  const { members, mesh, telemetry } = home
+  const { peers, clock, journal, sensorChoices } = base
+  members.events.on('change', () => telemetry.setMembers(telemetryMembers(members)), signal)
+  for (const { name, on } of sensorChoices.all()) telemetry.setEnabled(name, on)
+
+  const note = (key: Uint8Array): void => {
+    const address = mesh.peers().find((peer) => equalBytes(peer.key, key))?.address
+    const known = address ?? peers.get(key)?.address
+    const version = members.lastHello(key)?.version ?? null
+    if (known !== undefined) peers.put(key, { seenMs: clock.now(), address: known, version })
+  }
+  const told = (type: string, key: Uint8Array): void => {
+    note(key)
+    const device = members.state.devices.get(toHex(key))
+    journal.record(type, { device: peerIdOf(key), name: device?.name ?? '' })
+  }
+  mesh.events.on('connect', ({ key }) => told('device.online', key), signal)
+  mesh.events.on('disconnect', ({ key }) => told('device.offline', key), signal)
+  telemetry.events.on(
+    'fork',
+    ({ device, seq }) => {
+      journal.record('telemetry.fork', { device: peerIdOf(device), seq })
+    },
+    signal,
+  )
+  telemetry.events.on(
+    'gap',
+    ({ device, from, to }) => {
+      journal.record('telemetry.gap', { device: peerIdOf(device), from, to })
+    },
+    signal,
+  )
+}

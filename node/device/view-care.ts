@@ -1,0 +1,59 @@
+/** The care side of `NodeView`: doctor, settings, events, and starting over. */
+import type { NodeView } from '../api/view.ts'
+import { configRows } from '../config.ts'
+import { examine, type Patient } from '../services/doctor.ts'
+import type { DeviceBase } from './base.ts'
+import type { Home } from './home.ts'
+import { deviceRows } from './rows.ts'
+
+type CareView = Pick<NodeView, 'doctor' | 'config' | 'events' | 'reset'>
+
+export function careView(
+  base: DeviceBase,
+  home: () => Home | undefined,
+  reset: () => Promise<void>,
+): CareView {
+  return {
+    doctor: () => examine(patientOf(base, home)),
+    config: async () => configRows(base.config),
+    events: (since, signal) => base.journal.follow(since, signal),
+    reset,
+  }
+}
+
+function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
+  const { clock, config } = base
+  return {
+    clock,
+    dataDir: config.paths.dataDir,
+    multicastWanted: config.mesh.multicast,
+    port: config.mesh.port,
+    newestSignedMs: () => newestOpMs(home()),
+    mesh() {
+      const current = home()
+      if (current === undefined) return undefined
+      const others = deviceRows(base, current).filter(
+        ({ self, state }) => !self && state !== 'removed',
+      )
+      return {
+        multicast: current.mesh.multicast,
+        addresses: current.mesh.addresses(),
+        connected: others.filter(({ state }) => state === 'online').length,
+        absent: others
+          .filter(({ state }) => state !== 'online')
+          .map(({ id, name }) => ({ name, announced: current.announced.has(id) })),
+      }
+    },
+  }
+}
+
+/** Authors may lie about times, so only what owners signed lately counts, and only as a hint. */
+function newestOpMs(home: Home | undefined): number {
+  if (home === undefined) return 0
+  const { ops, state } = home.members
+  let newest = 0
+  for (const { op } of ops.entries) {
+    if (state.isEffective(op.hex)) newest = Math.max(newest, op.payload.ts)
+  }
+  return newest
+}

@@ -1,0 +1,114 @@
+/** The membership side of `NodeView`: devices, their names and roles, and letting them go. */
+import { idText, keyOfPeerId, peerIdOf } from '../../protocols/identity/index.ts'
+import {
+  MembersError,
+  regrant,
+  rename,
+  revoke,
+  type AuthorContext,
+  type Op,
+} from '../../protocols/members/index.ts'
+import { toHex } from '../../protocols/wire/index.ts'
+import { resolveDevice } from '../api/device-ref.ts'
+import type { DeviceRow, NodeView, OpView, RemovalView } from '../api/view.ts'
+import { NodeError } from '../errors.ts'
+import type { DeviceBase } from './base.ts'
+import type { Home } from './home.ts'
+import { deviceRows, homelessRow } from './rows.ts'
+
+type DevicesView = Pick<NodeView, 'devices' | 'device' | 'rename' | 'grant' | 'removal' | 'remove'>
+
+export interface HomeAccess {
+  /** Undefined without a home. */
+  readonly home: () => Home | undefined
+  /** @throws NodeError NODE_NO_HOME */
+  readonly requireHome: () => Home
+}
+
+export function devicesView(base: DeviceBase, { home, requireHome }: HomeAccess): DevicesView {
+  const find = (ref: string): DeviceRow => resolveDevice(ref, deviceRows(base, requireHome()))
+
+  /** Act on one device; the last op made is the one to show. */
+  function act(ref: string, make: (context: AuthorContext, key: Uint8Array) => Op | readonly Op[]) {
+    const { id } = find(ref)
+    const ops = asNodeError(() =>
+      requireHome().members.act((context) => make(context, keyOfPeerId(id))),
+    )
+    return opView(ops.at(-1), id)
+  }
+
+  function preview(device: DeviceRow): RemovalView {
+    const current = requireHome()
+    return asNodeError(() => removalOf(current, device, removing(current, device)))
+  }
+
+  return {
+    devices: async () => {
+      const current = home()
+      return current === undefined ? [homelessRow(base)] : deviceRows(base, current)
+    },
+    device: async (ref) => find(ref),
+    rename: async (ref, name) => act(ref, (context, key) => rename(context, key, name)),
+    grant: async (ref, role) => {
+      const { name } = find(ref)
+      return act(ref, (context, subject) => {
+        const device = requireHome().members.state.devices.get(toHex(subject))
+        const paired = device?.paired ?? 'direct'
+        return regrant(context, { subject, role, name, paired })
+      })
+    },
+    removal: async (ref) => preview(find(ref)),
+    async remove(ref) {
+      const device = find(ref)
+      const cuts = preview(device)
+      return { op: act(device.id, removing(requireHome(), device)), cuts }
+    },
+  }
+}
+
+/** What a removal would do, found by making one on a copy that is then forgotten. */
+function removalOf(home: Home, device: DeviceRow, op: (context: AuthorContext) => Op): RemovalView {
+  const { members, mesh, telemetry } = home
+  const lastSeq = telemetry.lastSeq(keyOfPeerId(device.id))
+  const after = members.preview(op)
+  const alsoRemoved = [...members.state.devices.values()].filter(
+    ({ key }) => peerIdOf(key) !== device.id && !after.devices.has(toHex(key)),
+  )
+  return {
+    device,
+    connected: mesh.peers().some((peer) => peerIdOf(peer.key) === device.id),
+    alsoRemoved: alsoRemoved.map(({ name }) => name),
+    lastSeq: lastSeq === 0 ? null : lastSeq,
+  }
+}
+
+/** What is trusted of a removed device's readings ends with the last one that came. */
+function removing({ telemetry }: Home, { id }: DeviceRow): (context: AuthorContext) => Op {
+  const subject = keyOfPeerId(id)
+  const lastSeq = telemetry.lastSeq(subject)
+  return (context) => revoke(context, { subject, reason: 'removed', lastSeq })
+}
+
+function opView(op: Op | undefined, device: string): OpView {
+  if (op === undefined) throw new NodeError('NODE_INTERNAL', 'No act was made.')
+  const { id, payload, signer } = op
+  return { id: idText(id), type: payload.type, device, by: peerIdOf(signer), at: payload.ts }
+}
+
+const DENIED = new Set(['MEMBERS_NOT_PERMITTED', 'MEMBERS_TOO_DEEP'])
+
+/** What membership refuses, for people. */
+export function asNodeError<T>(act: () => T): T {
+  try {
+    return act()
+  } catch (cause) {
+    if (!(cause instanceof MembersError)) throw cause
+    if (DENIED.has(cause.code)) {
+      throw new NodeError('NODE_DENIED', 'This device may not do that.', {
+        cause,
+        hint: 'Nothing was changed. Owners add, name and remove devices; an owner can be removed only by one that stands above it, or with the recovery kit.',
+      })
+    }
+    throw new NodeError('NODE_CONFLICT', cause.message, { cause, hint: 'Nothing was changed.' })
+  }
+}

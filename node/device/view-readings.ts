@@ -1,0 +1,131 @@
+/** The readings side of `NodeView`: sensors, live readings, history. */
+import { keyOfPeerId, peerIdOf } from '../../protocols/identity/index.ts'
+import { toHex } from '../../protocols/wire/index.ts'
+import { resolveDevice } from '../api/device-ref.ts'
+import type { HistoryQuery, HistoryRow, NodeView, Reading, SensorView } from '../api/view.ts'
+import { NodeError } from '../errors.ts'
+import type { DeviceBase } from './base.ts'
+import type { Home } from './home.ts'
+import { deviceRows } from './rows.ts'
+
+type ReadingsView = Pick<NodeView, 'sensors' | 'setSensor' | 'watch' | 'history'>
+
+/** Rows asked of the disk at a time. */
+const PAGE_ROWS = 1000
+
+export function readingsView(base: DeviceBase, requireHome: () => Home): ReadingsView {
+  const keyOf = (home: Home, ref: string): Uint8Array =>
+    keyOfPeerId(resolveDevice(ref, deviceRows(base, home)).id)
+
+  return {
+    async sensors() {
+      return sensorRows(requireHome())
+    },
+
+    async setSensor(name, on) {
+      const home = requireHome()
+      if (!home.telemetry.setEnabled(name, on)) {
+        throw new NodeError('NODE_NOT_FOUND', `This device has no sensor "${name}".`, {
+          hint: 'See its sensors with: kith sensors',
+        })
+      }
+      base.sensorChoices.set(name, on)
+      const row = sensorRows(home).find((sensor) => sensor.name === name)
+      if (row === undefined) throw new NodeError('NODE_NOT_FOUND', `"${name}" is gone.`)
+      return row
+    },
+
+    async *watch({ device: ref, sensor }, signal) {
+      const home = requireHome()
+      const device = ref === undefined ? undefined : keyOf(home, ref)
+      for await (const live of home.telemetry.watch({ device, sensor }, signal)) {
+        if (typeof live.value !== 'number') continue
+        yield {
+          device: peerIdOf(live.device),
+          name: nameOf(home, live.device),
+          sensor: live.sensor,
+          value: live.value,
+          unit: live.unit ?? '',
+          at: live.atMs,
+          seq: live.seq,
+          verified: live.verified,
+        }
+      }
+    },
+
+    async *history(query, signal) {
+      const home = requireHome()
+      const device = keyOf(home, query.device)
+      const toRow = rowFor(home, device)
+      for (const row of pages(home, device, query, base.clock.now())) {
+        if (signal.aborted) return
+        const shown = toRow(row)
+        if (shown !== undefined) yield shown
+      }
+    },
+  }
+}
+
+function sensorRows({ telemetry }: Home): SensorView[] {
+  return telemetry.sensors().map(({ name, unit, on, value, description, problem }) => ({
+    name,
+    unit: unit ?? '',
+    on,
+    value: typeof value === 'number' ? value : null,
+    description: problem === undefined ? description : `${description} (${problem})`,
+  }))
+}
+
+function nameOf({ members }: Home, key: Uint8Array): string {
+  const hex = toHex(key)
+  return members.state.devices.get(hex)?.name ?? members.state.removed.get(hex)?.name ?? ''
+}
+
+type StoredRow = ReturnType<Home['telemetry']['history']>[number]
+
+/** All rows, oldest first; raw readings are read page by page, so that memory stays flat. */
+function* pages(
+  { telemetry }: Home,
+  device: Uint8Array,
+  { sensor, since = 0, until, everyMs }: HistoryQuery,
+  nowMs: number,
+): Generator<StoredRow, void, undefined> {
+  const asked = { device, sensor, untilMs: until ?? nowMs + 1 }
+  if (everyMs !== undefined) {
+    yield* telemetry.history({ ...asked, sinceMs: since, everyMs })
+    return
+  }
+  for (let sinceMs = since; ;) {
+    const rows = telemetry.history({ ...asked, sinceMs, limit: PAGE_ROWS })
+    const times = rows.flatMap((row) => (row.kind === 'reading' ? [row.atMs] : []))
+    const last = times.at(-1)
+    if (last === undefined || times.length < PAGE_ROWS) {
+      yield* rows
+      return
+    }
+    // Readings of one moment stay together: the last moment of a full page begins the next one.
+    const whole = rows.filter((row) => row.kind !== 'reading' || row.atMs < last)
+    const stuck = times[0] === last
+    yield* stuck ? rows : whole
+    sinceMs = stuck ? last + 1 : last
+  }
+}
+
+function rowFor(home: Home, device: Uint8Array): (row: StoredRow) => HistoryRow | undefined {
+  const who = { device: peerIdOf(device), name: nameOf(home, device) }
+  return (row) => {
+    if (row.kind === 'gap') return { gap: { from: row.from, to: row.to } }
+    const value = row.kind === 'bucket' ? row.mean : row.value
+    if (typeof value !== 'number') return undefined
+    const reading: Reading = {
+      ...who,
+      sensor: row.sensor,
+      value,
+      unit: row.unit ?? '',
+      at: row.atMs,
+      seq: row.kind === 'bucket' ? 0 : row.seq,
+      verified: true,
+    }
+    return reading
+  }
+}

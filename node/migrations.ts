@@ -1,0 +1,17 @@
+/** Every table of the device's database, in the order of the numbers that their owners gave them. */
+import { migration as counters } from './storage/counters.ts'
+import { migration as datastore } from './storage/datastore.ts'
+import type { Migration } from './storage/db.ts'
+import { migration as ops } from './storage/ops.ts'
+import { migration as packs } from './storage/packs.ts'
+import { migration as peers } from './storage/peers.ts'
+import { migration as sensorChoices } from './storage/sensor-choices.ts'
+
+export const MIGRATIONS: readonly Migration[] = [
+  ops,
+  packs,
+  counters,
+  datastore,
+  peers,
+  sensorChoices,
+]

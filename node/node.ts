@@ -1,0 +1,234 @@
+/**
+ * The composition root: opens the folder, the key and the database, and joins services, mesh and
+ * view. What the device is in depends on whether it has a home; that part starts and stops as a
+ * whole (device/home.ts). No logic lives here.
+ */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import { createVerifier, signerFromSeed } from '../protocols/identity/index.ts'
+import {
+  createOpSet,
+  grant,
+  mayAct,
+  reduce,
+  type Op,
+  type OpSet,
+} from '../protocols/members/index.ts'
+import { PAIRING } from '../protocols/pairing/index.ts'
+import { toHex } from '../protocols/wire/index.ts'
+import type { NodeView } from './api/view.ts'
+import type { Config } from './config.ts'
+import type { DeviceBase } from './device/base.ts'
+import { startHome, type Home } from './device/home.ts'
+import { careView } from './device/view-care.ts'
+import { asNodeError, devicesView } from './device/view-devices.ts'
+import { alreadyHome, homeView, pairingView, type HomeKeeper } from './device/view-home.ts'
+import { readingsView } from './device/view-readings.ts'
+import type { Clock, Random } from './env.ts'
+import { NodeError } from './errors.ts'
+import { createJournal } from './journal.ts'
+import { Scope } from './lifecycle.ts'
+import type { Logger } from './log.ts'
+import { dialCandidate, findCandidates, startPairingListener } from './mesh/pairing-host.ts'
+import { MIGRATIONS } from './migrations.ts'
+import { createAdmission, type Admission } from './services/admission.ts'
+import { createCandidate, type Candidate } from './services/pairing.ts'
+import { createWindowStore } from './storage/counters.ts'
+import { openDatabase } from './storage/db.ts'
+import { ensurePrivateFolder } from './storage/files.ts'
+import { KEY_FILE, loadOrCreateSeed } from './storage/key-file.ts'
+import { lockFolder } from './storage/lock.ts'
+import { openOpStore } from './storage/ops.ts'
+import { openPackStore } from './storage/packs.ts'
+import { createPeerStore } from './storage/peers.ts'
+import { openSensorChoices } from './storage/sensor-choices.ts'
+
+export interface NodeDeps {
+  readonly config: Config
+  readonly version: string
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  /** Called after a factory reset: this process is to end. */
+  readonly onReset: () => void
+}
+
+export interface DeviceNode extends AsyncDisposable {
+  readonly view: NodeView
+}
+
+const DATABASE = 'kith.db'
+/** A candidate answers within this, or it is not there. */
+const FIND_MS = 5_000
+
+/** @throws NodeError NODE_LOCKED, NODE_KEY_FILE, NODE_DATABASE, NODE_DENIED */
+export async function startNode(deps: NodeDeps, signal: AbortSignal): Promise<DeviceNode> {
+  const startedAt = deps.clock.now()
+  const scope = new Scope()
+  const base = await openBase(deps, scope)
+  const keeper = await createKeeper(base, AbortSignal.any([signal, scope.signal]))
+  await scope.use('home', () => keeper)
+  const candidate = await scope.use('pairing', () => candidateOf(base, keeper))
+  const admission = admissionOf(base, keeper)
+  const view: NodeView = {
+    ...homeView(base, keeper, startedAt),
+    ...pairingView(keeper, candidate, admission),
+    ...devicesView(base, keeper),
+    ...readingsView(base, keeper.requireHome),
+    ...careView(base, keeper.home, async () => {
+      await forget(deps.config)
+      deps.onReset()
+    }),
+  }
+  return { view, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() }
+}
+
+async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
+  const { config, random, clock } = deps
+  const { dataDir } = config.paths
+  await ensurePrivateFolder(dataDir)
+  await scope.use('folder', () => lockFolder(dataDir))
+  const { seed } = await loadOrCreateSeed(dataDir, random)
+  const db = openDatabase(join(dataDir, DATABASE), MIGRATIONS)
+  await scope.use('database', () => ({ [Symbol.asyncDispose]: async () => db.close() }))
+  return {
+    ...deps,
+    seed,
+    db,
+    signer: signerFromSeed(seed.reveal()),
+    verifier: createVerifier(),
+    ops: openOpStore(db),
+    packs: openPackStore(db),
+    peers: createPeerStore(db),
+    sensorChoices: openSensorChoices(db),
+    journal: createJournal(clock),
+  }
+}
+
+interface Keeper extends HomeKeeper, AsyncDisposable {
+  /** Check what pairing brought, store it, and start living in that home. */
+  readonly join: (home: Uint8Array, ops: readonly Uint8Array[], role: string) => Promise<void>
+}
+
+async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keeper> {
+  let current: Home | undefined
+  const enter = async (ops: OpSet): Promise<Home> => (current = await startHome(base, ops, signal))
+
+  const known = base.ops.home()
+  if (known !== undefined) await enter(opSetOf(base, known, base.ops.loadAll()))
+  return {
+    home: () => current,
+    requireHome() {
+      if (current !== undefined) return current
+      throw new NodeError('NODE_NO_HOME', 'This device has no home yet.', {
+        hint: 'Make one with "kith home create NAME", or add this device to one with "kith pair".',
+      })
+    },
+    async found(genesis: Op) {
+      if (current !== undefined) throw alreadyHome()
+      const ops = opSetOf(base, genesis.id, [genesis.bytes])
+      base.ops.append(genesis.id, [genesis])
+      return enter(ops)
+    },
+    async join(home, received, role) {
+      const ops = opSetOf(base, home, received)
+      const device = reduce(ops).devices.get(toHex(base.signer.key))
+      if (device?.role !== role) throw new NodeError('NODE_DENIED', 'The grant is not for this.')
+      base.ops.append(
+        home,
+        ops.entries.map(({ op }) => op),
+      )
+      if (current === undefined) await enter(ops)
+    },
+    async [Symbol.asyncDispose]() {
+      await current?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function opSetOf({ verifier }: DeviceBase, home: Uint8Array, all: readonly Uint8Array[]): OpSet {
+  const ops = createOpSet(home, verifier)
+  for (const bytes of all) ops.add(bytes)
+  return ops
+}
+
+function candidateOf(base: DeviceBase, keeper: Keeper): Candidate {
+  const { signer, seed, config, clock, random, log, journal, db } = base
+  return createCandidate({
+    key: signer.key,
+    name: () => config.device.name,
+    store: createWindowStore(db),
+    clock,
+    random,
+    log: log.child({ part: 'pairing' }),
+    journal,
+    listen: ({ discriminator, handle }, signal) =>
+      startPairingListener(
+        {
+          seed: seed.reveal(),
+          name: config.device.name,
+          discriminator,
+          protocol: PAIRING,
+          multicast: config.mesh.multicast,
+          interfaces: config.mesh.interfaces,
+          clock,
+          random,
+          log: log.child({ part: 'pairing' }),
+          handle,
+        },
+        signal,
+      ),
+    accept: (ops, home, role) => keeper.join(home, ops, role),
+    joined({ memberKey }) {
+      const { state } = keeper.requireHome().members
+      return { homeName: state.name, byName: state.devices.get(toHex(memberKey))?.name ?? '' }
+    },
+  })
+}
+
+function admissionOf(base: DeviceBase, keeper: HomeKeeper): Admission {
+  const { signer, seed, clock, random, config } = base
+  const log = base.log.child({ part: 'pairing' })
+  const { interfaces } = config.mesh
+  return createAdmission({
+    key: signer.key,
+    random,
+    log,
+    requireHome() {
+      const { members } = keeper.requireHome()
+      const { self } = members
+      if (self !== undefined && mayAct(self, 'grant', clock.now())) return members.home
+      throw new NodeError('NODE_DENIED', 'Only an owner’s device can add devices.', {
+        hint: 'Run this on an owner’s device: kith devices shows which ones are.',
+      })
+    },
+    find: (discriminator, signal) =>
+      findCandidates({ discriminator, waitMs: FIND_MS, interfaces, clock, random, log }, signal),
+    dial: (candidate, run, signal) =>
+      dialCandidate(
+        { seed: seed.reveal(), ...candidate, protocol: PAIRING, clock, log },
+        run,
+        signal,
+      ),
+    async grant(subject, role, name) {
+      const { members } = keeper.requireHome()
+      const known = members.state.devices.get(toHex(subject))
+      // A second try after an acknowledgement was lost: the grant is there already.
+      if (known?.role !== role) {
+        asNodeError(() =>
+          members.act((context) => grant(context, { subject, role, name, paired: 'code' })),
+        )
+      }
+      return members.ops.entries.map(({ op }) => op.bytes)
+    },
+  })
+}
+
+/** The key first: a crash half-way leaves a device that is nobody, never one that is still someone. */
+async function forget({ paths }: Config): Promise<void> {
+  await rm(join(paths.dataDir, KEY_FILE), { force: true })
+  for (const suffix of ['', '-wal', '-shm']) {
+    await rm(join(paths.dataDir, `${DATABASE}${suffix}`), { force: true })
+  }
+}
