@@ -52,22 +52,22 @@ export function AddDevice({ client, onClose, onAdded }: AddDeviceProps): VNode {
   }
 
   if (step.at === 'added') {
-    return html`<${Dialog} title="Added" onClose=${close}>
+    return html`<${Dialog} title="Added" step=${step.at} onClose=${close}>
       <p role="status">
-        <strong>${step.device.name}</strong> now belongs to this home, as ${step.device.role}.
+        <strong><bdi>${step.device.name}</bdi></strong> now belongs to this home, as ${step.device.role}.
       </p>
-      <div class="buttons"><button class="main" autofocus onClick=${close}>Done</button></div>
+      <div class="buttons"><button class="main" data-first onClick=${close}>Done</button></div>
     </${Dialog}>`
   }
   const looking = step.at === 'looking'
-  return html`<${Dialog} title="Add a device" onClose=${close}>
+  return html`<${Dialog} title="Add a device" step=${step.at} onClose=${close}>
     <p>On the new device run <code>kith pair</code>. It shows a code like 42-1234-5678-9.</p>
     <${Form} busy=${looking} onAdd=${add} onClose=${close} />
     <${Trouble} problem=${problem} />
     ${
       looking
         ? html`<div class="buttons">
-            <${Progress} /><button onClick=${() => step.stop.abort()}>Stop</button>
+            <${Progress} /><button data-first onClick=${() => step.stop.abort()}>Stop</button>
           </div>`
         : null
     }
@@ -117,7 +117,7 @@ function Form({ busy, onAdd, onClose }: FormProps): VNode {
         placeholder="00-0000-0000-0"
         aria-invalid=${short}
         aria-describedby="code-help"
-        autofocus
+        data-first
       />
       <p id="code-help" class="field-help" role=${short ? 'alert' : undefined}>
         ${short ? `The code has ${CODE_DIGITS} digits.` : ''}

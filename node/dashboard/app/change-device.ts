@@ -37,7 +37,7 @@ export function RenameDevice({ client, device, onClose, onDone }: ChangeProps): 
           defaultValue=${device.name}
           maxlength=${NAME_LENGTH}
           autocomplete="off"
-          autofocus
+          data-first
         />
       </fieldset>
       <${Trouble} problem=${problem} />
@@ -64,11 +64,12 @@ export function RemoveDevice({ client, device, onClose, onDone }: ChangeProps): 
 
   return html`<${Dialog} title="Remove ${device.name}?" onClose=${onClose}>
     <div aria-live="polite">
-      ${cuts === undefined ? html`<p>Asking what this cuts…</p>` : html`<${Cuts} cuts=${cuts} />`}
+      ${cuts === undefined ? null : html`<${Cuts} cuts=${cuts} />`}
+      ${cuts === undefined && unknown === undefined ? html`<p>Asking what this cuts…</p>` : null}
     </div>
     <${Trouble} problem=${problem ?? unknown} />
     <div class="buttons">
-      <button autofocus onClick=${onClose}>Keep it</button>
+      <button data-first onClick=${onClose}>Keep it</button>
       <button
         class="main danger"
         disabled=${busy || cuts === undefined}

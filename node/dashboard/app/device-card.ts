@@ -36,7 +36,7 @@ export function DeviceCard(props: DeviceCardProps): VNode {
   return html`<li class="card device" data-device=${device.id} data-state=${device.state}>
     <div class="card-head">
       <h3>
-        ${device.name === '' ? device.fingerprint : device.name}
+        <bdi>${device.name === '' ? device.fingerprint : device.name}</bdi>
         ${device.self ? html` <span class="tag">this device</span>` : null}
       </h3>
       <${StateBadge} state=${device.state} />
@@ -100,13 +100,10 @@ function Sensor({ series, now }: { readonly series: Series; readonly now: number
   const { last, unit, whole } = series
   const name = showSensor(series.sensor)
   const shown = showValue(last.value, unit, whole)
+  const text = (value: number): string => showText(value, unit, whole)
   const span = extent(series.values)
-  const range =
-    span === undefined
-      ? ''
-      : span.min === span.max
-        ? `steady at ${showText(span.min, unit, whole)}`
-        : `${showText(span.min, unit, whole)} to ${showText(span.max, unit, whole)}`
+  const [low, high] = span === undefined ? ['', ''] : [span.min, span.max].map(text)
+  const range = low === high ? `steady at ${low}` : `${low} to ${high}`
   const old = now - last.at > STALE_MS
   return html`<li class="sensor" data-sensor=${series.sensor}>
     <div class="reading">
@@ -122,13 +119,7 @@ function Sensor({ series, now }: { readonly series: Series; readonly now: number
       onPoint=${setPoint}
     />
     <div class="under">
-      <span>
-        ${
-          point === undefined
-            ? range
-            : `${showClock(point.at)}: ${showText(point.value, unit, whole)}`
-        }
-      </span>
+      <span> ${point === undefined ? range : `${showClock(point.at)}: ${text(point.value)}`} </span>
       <span>${old ? showAgo(last.at, now) : ''}</span>
     </div>
   </li>`

@@ -1,25 +1,33 @@
-/** A window above the page that keeps the focus, closes on Escape and gives the focus back. */
+/**
+ * A window above the page. It keeps the focus, which begins at the part marked `data-first`, closes
+ * on Escape, and gives the focus back.
+ */
 import { html } from 'htm/preact'
 import type { ComponentChildren, VNode } from 'preact'
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 
 import { ApiError } from './client.ts'
 
 export interface DialogProps {
   readonly title: string
+  /** Where a window has several: the focus begins anew with each. */
+  readonly step?: string
   readonly onClose: () => void
   readonly children?: ComponentChildren
 }
 
-export function Dialog({ title, onClose, children }: DialogProps): VNode {
+export function Dialog({ title, step, onClose, children }: DialogProps): VNode {
   const box = useRef<HTMLDialogElement>(null)
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement
     box.current?.showModal()
     return () => {
       if (before instanceof HTMLElement) before.focus()
     }
   }, [])
+  useLayoutEffect(() => {
+    box.current?.querySelector<HTMLElement>('[data-first]:enabled')?.focus()
+  }, [step])
   return html`<dialog
     ref=${box}
     aria-labelledby="dialog-title"

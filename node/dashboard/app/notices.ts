@@ -19,7 +19,9 @@ export function SignedOut({ refusal }: { readonly refusal: string | undefined })
 export function NoHome({ device }: { readonly device: string }): VNode {
   return html`<section class="card notice" role="status">
     <h2>No home yet</h2>
-    <p><strong>${device}</strong> does not belong to a home. There are two ways to go on.</p>
+    <p>
+      <strong><bdi>${device}</bdi></strong> does not belong to a home. There are two ways to go on.
+    </p>
     <h3>Make a new home</h3>
     <p>This device becomes its first owner. Run on it:</p>
     <pre><code>kith home create "Our home"</code></pre>

@@ -3,7 +3,7 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useEffect, useMemo, useState } from 'preact/hooks'
 
-import type { DeviceRow } from '../../api/view.ts'
+import type { DeviceRow, DeviceState } from '../../api/view.ts'
 import { AddDevice } from './add-device.ts'
 import { RemoveDevice, RenameDevice } from './change-device.ts'
 import type { Client } from './client.ts'
@@ -31,7 +31,9 @@ export function Page({ client }: { readonly client: Client }): VNode {
   return html`
     <${Header} state=${state} />
     <${Connection} retryAt=${state.retryAt} onRetry=${live.refresh} />
-    <main id="main"><${Content} state=${state} client=${client} refresh=${live.refresh} /></main>
+    <main id="main" class=${state.retryAt === undefined ? undefined : 'stale'}>
+      <${Content} state=${state} client=${client} refresh=${live.refresh} />
+    </main>
   `
 }
 
@@ -49,7 +51,7 @@ function Header({ state: { status } }: { readonly state: State }): VNode {
   return html`<header>
     <img src="/icon.svg" alt="" width="36" height="36" />
     <div>
-      <h1>${status?.home?.name ?? 'Kith'}</h1>
+      <h1><bdi>${status?.home?.name ?? 'Kith'}</bdi></h1>
       ${facts.length === 0 ? null : html`<p class="meta">${facts.join(' · ')}</p>`}
     </div>
   </header>`
@@ -150,7 +152,7 @@ function Home({ state, client, refresh }: ContentProps): VNode {
     </section>
     <section aria-labelledby="events-title">
       <div class="section-head"><h2 id="events-title">Recent events</h2></div>
-      <${Events} events=${state.events} now=${now} />
+      <${Events} events=${state.events} devices=${state.devices} now=${now} />
     </section>
     <${Window} open=${open} client=${client} onClose=${close} onDone=${done} onAdded=${refresh} />
   `
@@ -174,10 +176,19 @@ function Window({ open, client, onClose, onDone, onAdded }: WindowProps): VNode 
   return html`<${change} client=${client} device=${device} onClose=${onClose} onDone=${onDone} />`
 }
 
-/** This device first, then by name. */
+/** This device first, then those that speak, then those that are silent; by name among them. */
+const PLACES: Readonly<Record<DeviceState, number>> = {
+  online: 0,
+  asleep: 0,
+  late: 1,
+  lost: 2,
+  unknown: 3,
+  removed: 4,
+}
+
 function byPlace(a: DeviceRow, b: DeviceRow): number {
   if (a.self !== b.self) return a.self ? -1 : 1
-  return a.name.localeCompare(b.name)
+  return PLACES[a.state] - PLACES[b.state] || a.name.localeCompare(b.name)
 }
 
 /** The time, anew every `everyMs`. */
