@@ -241,7 +241,7 @@ describe('the dashboard in a browser', needs('chromium'), () => {
     await page.getByRole('alert').getByText('11 digits').waitFor()
     assert.ok(!device.view.calls.some(([name]) => name === 'addDevice'))
     await page.keyboard.type('3456789')
-    await page.getByLabel('Name').fill('Lamp')
+    await page.getByLabel('Name (optional)').fill('Lamp')
     await page.getByLabel('What it may do').selectOption('sensor')
     await page.getByRole('button', { name: 'Add', exact: true }).click()
     await page.getByRole('alert').getByText('The code is wrong. Ask for a new one').waitFor()
