@@ -19,11 +19,10 @@ export interface DialogProps {
 export function Dialog({ title, step, onClose, children }: DialogProps): VNode {
   const box = useRef<HTMLDialogElement>(null)
   useLayoutEffect(() => {
-    const before = document.activeElement
-    box.current?.showModal()
-    return () => {
-      if (before instanceof HTMLElement) before.focus()
-    }
+    const element = box.current
+    element?.showModal()
+    // Closing gives the focus back; taking the element away does not.
+    return () => element?.close()
   }, [])
   useLayoutEffect(() => {
     box.current?.querySelector<HTMLElement>('[data-first]:enabled')?.focus()
