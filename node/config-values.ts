@@ -30,7 +30,7 @@ export function parseSize(text: string): number | undefined {
 }
 
 function parseUnit(text: string, units: Readonly<Record<string, number>>): number | undefined {
-  const match = /^(\d{1,12}(?:\.\d{1,6})?) ?([a-zA-Z]{1,3})$/.exec(text.trim())
+  const match = /^(\d{1,15}(?:\.\d{1,6})?) ?([a-zA-Z]{1,3})$/.exec(text.trim())
   const [, digits, unit] = match ?? []
   if (digits === undefined || unit === undefined || !Object.hasOwn(units, unit)) return undefined
   const value = Number(digits) * (units[unit] ?? Number.NaN)

@@ -197,7 +197,8 @@ export interface ConfigRow {
 
 /**
  * Something that happened. Types that the command line knows: `pairing.tried` (data: `text`,
- * `triesLeft`), `pairing.paired` (data: `home`, `role`, `by`), `pairing.closed` (data: `reason`).
+ * `triesLeft`), `pairing.paired` (data: `home`, `role`, `by` and, for people, `homeName`, `byName`),
+ * `pairing.closed` (data: `reason`, `expired` where the time was up).
  */
 export interface EventView {
   /** Rising within one run of the device. */

@@ -6,18 +6,23 @@ import type { DeviceState, Reading } from '../api/view.ts'
 import { EXIT, NODE_ERRORS, NodeError } from '../errors.ts'
 import { printable } from '../printable.ts'
 
-/** Columns as wide as their widest cell; the last one ragged. */
-export function table(headers: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [headers, ...rows.map((row) => row.map(printable))]
-  const widths = headers.map((_, column) => Math.max(...all.map((row) => width(row[column] ?? ''))))
-  return all
-    .map((row) =>
-      row
-        .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - width(cell)))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
+/** Columns as wide as their widest cell; the last one ragged, and painted by `paint`. */
+export function table(
+  headers: readonly string[],
+  rows: readonly (readonly string[])[],
+  paint: (cell: string) => string = (cell) => cell,
+): string {
+  const safe = rows.map((row) => row.map(printable))
+  const widths = headers.map((header, column) =>
+    Math.max(width(header), ...safe.map((row) => width(row[column] ?? ''))),
+  )
+  const line = (cells: readonly string[], last: (cell: string) => string): string => {
+    const padded = cells
+      .slice(0, -1)
+      .map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - width(cell)))
+    return [...padded, last(cells.at(-1) ?? '')].join('  ').trimEnd()
+  }
+  return [line(headers, String), ...safe.map((row) => line(row, paint))].join('\n')
 }
 
 function width(text: string): number {
@@ -67,8 +72,14 @@ const STATE_COLORS: Readonly<Record<DeviceState, 'green' | 'cyan' | 'yellow' | '
   unknown: 'gray',
 }
 
-export function stateText(state: DeviceState, color: boolean): string {
-  return color ? styleText(STATE_COLORS[state], state, { validateStream: false }) : state
+export function stateText(state: string, color: boolean): string {
+  return color && isState(state)
+    ? styleText(STATE_COLORS[state], state, { validateStream: false })
+    : state
+}
+
+function isState(state: string): state is DeviceState {
+  return Object.hasOwn(STATE_COLORS, state)
 }
 
 /** What went wrong as one problem, whoever threw it. */

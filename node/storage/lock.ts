@@ -17,8 +17,8 @@ export async function lockFolder(dataDir: string): Promise<AsyncDisposable> {
   const pidFile = join(dataDir, 'kith.pid')
   const db = new DatabaseSync(join(dataDir, 'kith.lock'), { timeout: 0 })
   try {
-    // Nothing is ever written, so the file stays empty and there is no journal to recover.
-    db.exec('BEGIN EXCLUSIVE')
+    // Nothing is ever written, so the file stays empty; no journal file is needed or made.
+    db.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
   } catch (cause) {
     db.close()
     if ((cause as { errcode?: number }).errcode !== SQLITE_BUSY) throw cause

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { afterEach, describe, it } from 'node:test'
-import { fileURLToPath } from 'node:url'
 
 import { startApi } from '../../node/api/server.ts'
 import type { NodeView } from '../../node/api/view.ts'
@@ -13,9 +12,8 @@ import { systemClock } from '../../node/env.ts'
 import { NodeError } from '../../node/errors.ts'
 import { createLogger } from '../../node/log.ts'
 import { CODE, DEVICES, fakeView, KIT_GROUPS, READINGS } from '../helpers/fake-view.ts'
+import { kith } from '../helpers/kith-process.ts'
 import { seededRandom } from '../helpers/random.ts'
-
-const MAIN = fileURLToPath(new URL('../../node/cli/main.ts', import.meta.url))
 
 const cleanup: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -46,39 +44,6 @@ async function device(over: Partial<NodeView> = {}) {
   )
   cleanup.push(async () => api[Symbol.asyncDispose]())
   return { dir, view, api }
-}
-
-interface Run {
-  readonly dir?: string
-  readonly input?: string
-  readonly env?: Readonly<Record<string, string>>
-  /** Called with each line of standard output; may end the process. */
-  readonly onLine?: (line: string, kill: (signal: NodeJS.Signals) => void) => void
-}
-
-async function kith(args: readonly string[], { dir, input, env, onLine }: Run = {}) {
-  const child = spawn(process.execPath, [MAIN, ...args], {
-    env: {
-      PATH: process.env['PATH'],
-      HOME: dir ?? '/nonexistent',
-      ...(dir === undefined ? {} : { KITH_DATA_DIR: dir }),
-      ...env,
-    },
-  })
-  let stdout = ''
-  let stderr = ''
-  let seen = 0
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
-    stdout += chunk
-    const lines = stdout.split('\n').slice(0, -1)
-    for (const line of lines.slice(seen)) onLine?.(line, (signal) => child.kill(signal))
-    seen = lines.length
-  })
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk))
-  child.stdin.on('error', () => undefined)
-  child.stdin.end(input ?? '')
-  const code = await new Promise<number | null>((resolve) => child.once('close', resolve))
-  return { code, stdout, stderr, json: () => JSON.parse(stdout) as Record<string, unknown> }
 }
 
 describe('kith without a device', () => {
@@ -151,50 +116,7 @@ describe('kith without a device', () => {
       shell.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
       shell.once('close', () => resolve(out))
     })
-    assert.equal(words, 'create\n\n')
-  })
-})
-
-describe('kith config', () => {
-  it('sets, shows and validates without a device', async () => {
-    const dir = await folder()
-    const set = await kith(['config', 'set', 'telemetry.interval', '30s'], { dir })
-    assert.equal(set.code, 0, set.stderr)
-    assert.equal(
-      await readFile(join(dir, 'config.toml'), 'utf8'),
-      '[telemetry]\ninterval = "30s"\n',
-    )
-    const shown = await kith(['config', 'show', '--json'], { dir, env: { KITH_MESH_PORT: '0' } })
-    const rows = JSON.parse(shown.stdout) as { key: string; value: unknown; source: string }[]
-    const pick = (key: string) => rows.find((row) => row.key === key)
-    assert.deepEqual(pick('telemetry.interval'), {
-      key: 'telemetry.interval',
-      value: 30_000,
-      source: 'file',
-    })
-    assert.deepEqual(pick('mesh.port'), { key: 'mesh.port', value: 0, source: 'environment' })
-    assert.equal((await kith(['config', 'validate'], { dir })).code, 0)
-  })
-
-  it('names file, line and nearest setting of a mistake', async () => {
-    const dir = await folder()
-    await writeFile(join(dir, 'config.toml'), '# mine\n[mesh]\nprot = 1\n')
-    const { code, stderr } = await kith(['config', 'validate'], { dir })
-    assert.equal(code, 2)
-    assert.match(
-      stderr,
-      /config\.toml:3: mesh\.prot: there is no such setting; did you mean mesh\.port\?/,
-    )
-  })
-
-  it('prints the schema as JSON and as a table for documents', async () => {
-    const [json, markdown] = await Promise.all([
-      kith(['config', 'schema', '--json']),
-      kith(['config', 'schema', '--markdown']),
-    ])
-    const rows = JSON.parse(json.stdout) as { key: string }[]
-    assert.ok(rows.length > 10)
-    for (const { key } of rows) assert.ok(markdown.stdout.includes(`| \`${key}\` |`))
+    assert.equal(words, 'create\n--json\n')
   })
 })
 
@@ -333,7 +255,13 @@ describe('kith with a device', () => {
       onLine(line) {
         if (!line.includes('Open until')) return
         view.emit('pairing.tried', { text: 'The code did not match. 4 tries left.', triesLeft: 4 })
-        view.emit('pairing.paired', { home: 'Our home', role: 'member', by: 'kitchen' })
+        view.emit('pairing.paired', {
+          home: 'bhome',
+          role: 'member',
+          by: '12D3KooWkitchen',
+          homeName: 'Our home',
+          byName: 'kitchen',
+        })
       },
     })
     const { code, stdout, stderr } = await ended
@@ -341,7 +269,7 @@ describe('kith with a device', () => {
     assert.match(stdout, new RegExp(`    ${CODE}\n`))
     assert.match(stdout, /[▀▄█]{10}/)
     assert.match(stderr, /The code did not match\. 4 tries left\./)
-    assert.match(stdout, /Paired: this device is member of Our home, added by kitchen\.\n$/)
+    assert.match(stdout, /Paired: this device is member of “Our home”, added by kitchen\.\n$/)
   })
 
   it('pairs for scripts in two lines of JSON, and loses no event between them', async () => {

@@ -17,11 +17,17 @@ export function completion(cli: Cli, shell: string, program: Command): void {
 
 function* walk(command: Command, path: string): Generator<Node> {
   const children = command.commands.map((child) => child.name())
-  const flags = command.options.map((option) => option.long ?? option.short ?? '')
+  // The global flags may stand after any command.
+  const own = [command, ...(command.parent === null ? [] : [root(command)])]
+  const flags = own.flatMap(({ options }) => options.map(({ long, short }) => long ?? short ?? ''))
   yield { path, words: [...children, ...flags] }
   for (const child of command.commands) {
     yield* walk(child, path === '' ? child.name() : `${path} ${child.name()}`)
   }
+}
+
+function root(command: Command): Command {
+  return command.parent === null ? command : root(command.parent)
 }
 
 function cases(nodes: readonly Node[]): string {

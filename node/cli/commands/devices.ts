@@ -27,24 +27,18 @@ export async function devices(cli: Cli): Promise<void> {
 }
 
 function deviceTable({ clock, options }: Cli, rows: readonly DeviceRow[]): string {
-  // The last column may hold colours, whose width a terminal does not show.
-  const [head = '', ...lines] = table(
+  return table(
     ['NAME', 'FINGERPRINT', 'ROLE', 'SEEN', 'VERSION', 'STATE'],
-    rows.map(({ name, self, fingerprint, role, lastSeen, version }) => [
+    rows.map(({ name, self, fingerprint, role, lastSeen, version, state }) => [
       self ? `${name} (this)` : name,
       fingerprint,
       role ?? '-',
       self ? 'now' : ago(lastSeen, clock.now()),
       version ?? '-',
-      '\u2007',
+      state,
     ]),
-  ).split('\n')
-  return [
-    head,
-    ...lines.map((line, index) =>
-      line.replace(/\u2007?$/, stateText(rows[index]?.state ?? 'unknown', options.color)),
-    ),
-  ].join('\n')
+    (state) => stateText(state, options.color),
+  )
 }
 
 export async function show(cli: Cli, ref: string): Promise<void> {
