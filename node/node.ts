@@ -171,7 +171,7 @@ function candidateOf(base: DeviceBase, keeper: Keeper): Candidate {
           discriminator,
           protocol: PAIRING,
           multicast: config.mesh.multicast,
-          interfaces: config.mesh.interfaces,
+          ...interfacesOf(config),
           clock,
           random,
           log: log.child({ part: 'pairing' }),
@@ -190,7 +190,6 @@ function candidateOf(base: DeviceBase, keeper: Keeper): Candidate {
 function admissionOf(base: DeviceBase, keeper: HomeKeeper): Admission {
   const { signer, seed, clock, random, config } = base
   const log = base.log.child({ part: 'pairing' })
-  const { interfaces } = config.mesh
   return createAdmission({
     key: signer.key,
     random,
@@ -204,7 +203,10 @@ function admissionOf(base: DeviceBase, keeper: HomeKeeper): Admission {
       })
     },
     find: (discriminator, signal) =>
-      findCandidates({ discriminator, waitMs: FIND_MS, interfaces, clock, random, log }, signal),
+      findCandidates(
+        { discriminator, waitMs: FIND_MS, ...interfacesOf(config), clock, random, log },
+        signal,
+      ),
     dial: (candidate, run, signal) =>
       dialCandidate(
         { seed: seed.reveal(), ...candidate, protocol: PAIRING, clock, log },
@@ -223,6 +225,11 @@ function admissionOf(base: DeviceBase, keeper: HomeKeeper): Admission {
       return members.ops.entries.map(({ op }) => op.bytes)
     },
   })
+}
+
+/** Every interface where none is named. */
+function interfacesOf({ mesh }: Config): { readonly interfaces?: readonly string[] } {
+  return mesh.interfaces.length > 0 ? { interfaces: mesh.interfaces } : {}
 }
 
 /** The key first: a crash half-way leaves a device that is nobody, never one that is still someone. */
