@@ -47,3 +47,8 @@ export function zoneOf(address: Multiaddr): string | undefined {
   const config = getNetConfig(address)
   return config.type === 'ip6' ? config.zone : undefined
 }
+
+/** The multiaddr of a connection's far end, without the peer id that libp2p adds. */
+export function withoutPeer(address: Multiaddr): string {
+  return address.toString().replace(/\/p2p\/[^/]+$/, '')
+}

@@ -40,8 +40,8 @@ const PING = '/ipfs/ping/1.0.0'
 const PING_BYTES = 32
 /** Counters are compared this often while there are connections. */
 const SAMPLE_EVERY_MS = 1000
-/** Written but nothing heard for this many samples: doubt it. */
-const STALLED_SAMPLES = 2
+/** Written but nothing heard for this many samples: doubt it. A one-way stream costs a ping a second. */
+const STALLED_SAMPLES = 1
 /** Nothing at all for this many samples: ask for a sign of life. */
 const IDLE_SAMPLES = 15
 /** A lost member is looked for actively this long. */

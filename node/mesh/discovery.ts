@@ -48,10 +48,13 @@ export interface Discovery extends AsyncDisposable {
 const ANNOUNCE_AT_MS = [0, 1000, 3000] as const
 const RESEND_EVERY_MS = 200
 const RESENDS = 20
-/** RFC 6762 section 6: answers wait 20 to 120 ms, and a record goes out once a second at most. */
+/**
+ * RFC 6762 section 6: answers wait 20 to 120 ms. A record goes out at most every 250 ms, the gap that
+ * the RFC allows for answers that someone waits for; a second would delay every reconnection.
+ */
 const ANSWER_MIN_MS = 20
 const ANSWER_SPREAD_MS = 100
-const ANNOUNCE_GAP_MS = 1000
+const ANNOUNCE_GAP_MS = 250
 const QUERY_FACTOR = 3
 const QUERY_FIRST_MS = 1000
 const QUERY_LAST_MS = 60_000

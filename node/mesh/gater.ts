@@ -11,7 +11,8 @@ import { hostOf } from './addresses.ts'
 import { createBudget } from './budget.ts'
 
 export interface Refusal {
-  readonly peer: string | undefined
+  /** Public key, 32 bytes, where Noise proved one of our kind. */
+  readonly key: Uint8Array | undefined
   readonly address: string
   readonly why: string
 }
@@ -26,7 +27,6 @@ export interface Gater {
   trustHost(host: string): void
   /** The ration of handshakes: undefined refuses, else call it when the handshake has ended. */
   admit(remote: Multiaddr): (() => void) | undefined
-  refuse(refusal: Refusal): void
 }
 
 /** Strangers in the middle of a handshake; the rest of libp2p's 64 is left to known hosts. */
@@ -55,7 +55,8 @@ export function createGater(clock: Clock, onRefused: (refusal: Refusal) => void)
   const denyStranger = (peer: PeerId, connection: MultiaddrConnection): boolean => {
     if (members.has(peer.toString())) return false
     const address = connection.remoteAddr.toString()
-    refuse({ peer: peer.toString(), address, why: 'not a member' })
+    const key = peer.type === 'Ed25519' ? Uint8Array.from(peer.publicKey.raw) : undefined
+    refuse({ key, address, why: 'not a member' })
     return true
   }
 
@@ -81,12 +82,11 @@ export function createGater(clock: Clock, onRefused: (refusal: Refusal) => void)
     admit(remote) {
       if (trusted.has(hostOf(remote))) return () => {}
       if (pending >= MAX_PENDING_STRANGERS || !strangers.take()) {
-        refuse({ peer: undefined, address: remote.toString(), why: 'too many handshakes' })
+        refuse({ key: undefined, address: remote.toString(), why: 'too many handshakes' })
         return undefined
       }
       pending++
       return () => void pending--
     },
-    refuse,
   }
 }

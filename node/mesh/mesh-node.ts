@@ -3,14 +3,13 @@
  * its own file; here is only who tells whom.
  */
 import type { Connection } from '@libp2p/interface'
-import { multiaddr } from '@multiformats/multiaddr'
 
 import { keyOfPeerId, peerIdOf, signerFromSeed } from '../../protocols/identity/index.ts'
 import { toHex, type Protocol } from '../../protocols/wire/index.ts'
 import { NodeError } from '../errors.ts'
 import { createEmitter, type Emitter } from '../events.ts'
 import { openDatastore, type StoredDatastore } from '../storage/datastore.ts'
-import { hostOf, zoneOf } from './addresses.ts'
+import { hostOf, withoutPeer, zoneOf } from './addresses.ts'
 import { bindProtocol, bindStream } from './bind.ts'
 import {
   createConnections,
@@ -22,13 +21,13 @@ import {
 import { startDialing, type Dialing } from './dialing.ts'
 import { startDiscovery, type Discovery } from './discovery.ts'
 import { createGater, type Gater, type Refusal } from './gater.ts'
+import { createDualStack, type DualStack } from './dual-stack.ts'
 import { startGreeter, type Greeter } from './greeting.ts'
 import { portOf, startHostOn, type Host } from './host.ts'
-import { readLinks, type Link, type LinkChange } from './links.ts'
+import type { Link, LinkChange } from './links.ts'
 import type { Mesh, MeshEvents, MeshHandler, MeshOptions, MeshPeer, MeshStream } from './mesh.ts'
 import { createNeighbours, type Neighbours } from './neighbours.ts'
 import { loadReached, saveReached, type Reached } from './reached.ts'
-import { stockMdns, type StockMdns } from './stock-mdns.ts'
 import { zonedTcp, type ZonedTcp } from './transport.ts'
 
 /** `open` waits this long for a connection. */
@@ -56,6 +55,7 @@ class MeshNode implements Mesh {
   readonly #self: string
   readonly #gater: Gater
   readonly #transport: ZonedTcp
+  readonly #dualStack: DualStack
   readonly #connections: Connections
   readonly #neighbours: Neighbours
   readonly #localHosts = new WeakMap<Live, string>()
@@ -65,7 +65,6 @@ class MeshNode implements Mesh {
   #members: ReadonlySet<string> = new Set()
   #reached: Reached = new Map()
   #store: StoredDatastore | undefined
-  #stock: StockMdns | undefined
   #host: Host | undefined
   #greeter: Greeter | undefined
   #dialing: Dialing | undefined
@@ -87,6 +86,14 @@ class MeshNode implements Mesh {
       onMemberSeen: (peer, addresses) =>
         this.events.emit('seen', { key: keyOfPeerId(peer), addresses }),
     })
+    this.#dualStack = createDualStack({
+      multicast: options.multicast,
+      interfaces: options.interfaces,
+      log,
+      isMember: (peer) => this.#gater.isMember(peer),
+      onHeard: (peer, addresses) =>
+        this.#neighbours.heard(peer, { addresses, instance: undefined, link: '' }),
+    })
     this.#transport = zonedTcp((remote) => this.#gater.admit(remote))
     this.#connections = createConnections({
       clock,
@@ -107,7 +114,7 @@ class MeshNode implements Mesh {
     }
     this.#host = await this.#startHost()
     const { node, components } = this.#host
-    await this.#followIp4()
+    await this.#dualStack.follow(components)
     this.#greeter = await startGreeter(node, greet, clock)
     node.addEventListener('connection:open', (event) => this.#connections.add(event.detail))
     const [seed = 0] = new Uint32Array(random.bytes(4).slice().buffer)
@@ -173,7 +180,7 @@ class MeshNode implements Mesh {
       if (greetedMs === undefined || connection.status !== 'open' || peers.has(peer)) continue
       peers.set(peer, {
         key: keyOfPeerId(peer),
-        address: withoutPeer(connection),
+        address: withoutPeer(connection.remoteAddr),
         direction: connection.direction,
         sinceMs: greetedMs,
       })
@@ -224,15 +231,7 @@ class MeshNode implements Mesh {
   }
 
   async #startHost(): Promise<Host> {
-    const { seed, port, log, multicast } = this.#options
-    if (multicast) {
-      this.#stock = stockMdns({
-        hasIp4: () => this.#hasIp4(),
-        isMember: (peer) => this.#gater.isMember(peer),
-        onHeard: (peer, addresses) =>
-          this.#neighbours.heard(peer, { addresses, instance: undefined, link: '' }),
-      })
-    }
+    const { seed, port, log } = this.#options
     const allowHosts = [...this.#reached.values()].flat().map(hostOf)
     return startHostOn(port, {
       seed,
@@ -241,7 +240,7 @@ class MeshNode implements Mesh {
       transport: this.#transport,
       gater: this.#gater.gater,
       datastore: this.#store,
-      discovery: this.#stock?.create,
+      discovery: this.#dualStack.discovery,
     })
   }
 
@@ -278,10 +277,6 @@ class MeshNode implements Mesh {
     })
   }
 
-  #hasIp4(): boolean {
-    return readLinks(this.#options.interfaces).some((link) => link.ip4.length > 0)
-  }
-
   #running(): Host {
     if (this.#host === undefined) throw new Error('the mesh has not started')
     return this.#host
@@ -296,23 +291,7 @@ class MeshNode implements Mesh {
       this.#connections.cutOne(live.id, 'our address is gone')
     }
     this.#dialing?.tell({ type: 'links' })
-    void this.#followIp4()
-  }
-
-  /** IPv4 may come after the start, as with DHCP at boot. */
-  async #followIp4(): Promise<void> {
-    const { components } = this.#running()
-    const addresses = components.transportManager.getAddrs().map(String)
-    try {
-      if (this.#hasIp4() && !addresses.some((address) => address.startsWith('/ip4/'))) {
-        await components.transportManager.listen([
-          multiaddr(`/ip4/0.0.0.0/tcp/${portOf(components)}`),
-        ])
-      }
-      await this.#stock?.follow()
-    } catch (error) {
-      this.#options.log.debug({ err: error }, 'no IPv4')
-    }
+    void this.#dualStack.follow(this.#running().components)
   }
 
   #opened(live: Live): void {
@@ -330,7 +309,8 @@ class MeshNode implements Mesh {
   #greeted(live: Live, first: boolean): void {
     const { connection, id, peer } = live
     this.#gater.trustHost(hostOf(connection.remoteAddr))
-    const address = connection.direction === 'outbound' ? withoutPeer(connection) : undefined
+    const address =
+      connection.direction === 'outbound' ? withoutPeer(connection.remoteAddr) : undefined
     this.#dialing?.tell({ type: 'greeted', peer, connection: id, address })
     if (address !== undefined && this.#store !== undefined) {
       void saveReached(this.#store, peer, this.#dialing?.proven(peer) ?? [])
@@ -345,22 +325,8 @@ class MeshNode implements Mesh {
     if (!this.#stopped.signal.aborted) this.#discovery?.checkLinks()
   }
 
-  #refused({ peer, address, why }: Refusal): void {
-    this.#options.log.debug({ peer, address, why }, 'refused')
-    const key = peer === undefined ? undefined : keyOrNone(peer)
-    this.events.emit('refused', { key, address, why })
-  }
-}
-
-/** The multiaddr of a connection's far end, without the peer id that libp2p adds. */
-function withoutPeer(connection: Connection): string {
-  return connection.remoteAddr.toString().replace(/\/p2p\/[^/]+$/, '')
-}
-
-function keyOrNone(peer: string): Uint8Array | undefined {
-  try {
-    return keyOfPeerId(peer)
-  } catch {
-    return undefined
+  #refused(refusal: Refusal): void {
+    this.#options.log.debug({ address: refusal.address, why: refusal.why }, 'refused')
+    this.events.emit('refused', refusal)
   }
 }

@@ -1,0 +1,45 @@
+/**
+ * IPv4 beside IPv6, where a link has it: a listener on the same port, and libp2p's own mDNS module.
+ * IPv4 may come after the start, as with DHCP at boot, so both follow the links.
+ */
+import type { PeerDiscovery } from '@libp2p/interface'
+import { multiaddr } from '@multiformats/multiaddr'
+import type { Logger } from 'pino'
+
+import { portOf, type HostComponents } from './host.ts'
+import { readLinks } from './links.ts'
+import { stockMdns } from './stock-mdns.ts'
+
+export interface DualStack {
+  /** libp2p's peer discovery; undefined without multicast. */
+  readonly discovery: ((components: unknown) => PeerDiscovery) | undefined
+  /** After the start, and whenever the links have changed. */
+  follow(components: HostComponents): Promise<void>
+}
+
+export function createDualStack(deps: {
+  readonly multicast: boolean
+  readonly interfaces: readonly string[] | undefined
+  readonly log: Logger
+  readonly isMember: (peer: string) => boolean
+  readonly onHeard: (peer: string, addresses: readonly string[]) => void
+}): DualStack {
+  const { isMember, onHeard } = deps
+  const hasIp4 = (): boolean => readLinks(deps.interfaces).some((link) => link.ip4.length > 0)
+  const stock = deps.multicast ? stockMdns({ hasIp4, isMember, onHeard }) : undefined
+  return {
+    discovery: stock?.create,
+    async follow({ transportManager }) {
+      try {
+        const port = portOf({ transportManager })
+        const listens = transportManager.getAddrs().some((on) => on.toString().startsWith('/ip4/'))
+        if (!listens && hasIp4()) {
+          await transportManager.listen([multiaddr(`/ip4/0.0.0.0/tcp/${port}`)])
+        }
+        await stock?.follow()
+      } catch (error) {
+        deps.log.debug({ err: error }, 'no IPv4')
+      }
+    },
+  }
+}
