@@ -1,4 +1,14 @@
-import { bytes, field, list, message, oneOf, record, text, uint, type Infer } from '../wire/index.ts'
+import {
+  bytes,
+  field,
+  list,
+  message,
+  oneOf,
+  record,
+  text,
+  uint,
+  type Infer,
+} from '../wire/index.ts'
 
 const hash = bytes({ length: 32 })
 
