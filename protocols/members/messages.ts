@@ -195,16 +195,14 @@ export type OpPayload = { [K in OpType]: Infer<(typeof SHAPES)[K]> }[OpType]
 export type LaterPayload = Exclude<OpPayload, { type: 'genesis' }>
 export type PayloadOf<K extends OpType> = Extract<OpPayload, { type: K }>
 
-const shapes: ReadonlyMap<unknown, Type<OpPayload>> = new Map<unknown, Type<OpPayload>>(
-  Object.entries(SHAPES) as unknown as [string, Type<OpPayload>][],
-)
+const shapes = new Map<unknown, unknown>(Object.entries(SHAPES))
 
 const TYPE_KEY = 8
 
 function shapeOf(type: unknown): Type<OpPayload> {
   const shape = shapes.get(type)
   if (shape === undefined) throw new TypeError('unknown type of op')
-  return shape
+  return shape as Type<OpPayload>
 }
 
 const payload: Type<OpPayload> = {
