@@ -9,11 +9,11 @@ import { Dialog, Trouble, troubleOf, type Problem } from './dialog.ts'
 import { CODE_DIGITS, spaceCode } from './format.ts'
 
 const ROLE_CHOICES: readonly (readonly [Role, string])[] = [
-  ['member', 'Member: measures, reads and answers'],
+  ['member', 'Member: measures and reads'],
   ['sensor', 'Sensor: only measures'],
-  ['gateway', 'Gateway: passes readings on to other systems'],
+  ['gateway', 'Gateway: passes readings on'],
   ['guest', 'Guest: only reads'],
-  ['owner', 'Owner: may also add and remove devices'],
+  ['owner', 'Owner: also adds and removes'],
 ]
 const NAME_LENGTH = 64
 
@@ -61,7 +61,8 @@ export function AddDevice({ client, onClose, onAdded }: AddDeviceProps): VNode {
   }
   const looking = step.at === 'looking'
   return html`<${Dialog} title="Add a device" step=${step.at} onClose=${close}>
-    <p>On the new device run <code>kith pair</code>. It shows a code like 42-1234-5678-9.</p>
+    <p>On the new device run <code>kith pair</code>. It shows a code like${' '}
+      <span class="whole">42-1234-5678-9</span>.</p>
     <${Form} busy=${looking} onAdd=${add} onClose=${close} />
     <${Trouble} problem=${problem} />
     ${
