@@ -36,6 +36,8 @@ export interface FollowerDeps {
 export interface Follower {
   /** Look again at who is to be followed. */
   refresh(): void
+  /** Break every stream off, and open it again from where the log on disk ends. */
+  restart(error: Error): void
   /** Resolves when every stream has ended, after the signal. */
   done(): Promise<void>
 }
@@ -46,11 +48,17 @@ const LONGEST_WAIT_MS = 60_000
 /** Gaps of one log that are asked for on one stream, the newest. */
 const MAX_GAPS = 8
 
+interface OpenStream {
+  readonly reader: LogReader
+  readonly asked: Map<string, Uint8Array>
+  readonly abort: (error: Error) => void
+}
+
 interface Session {
   readonly peer: Uint8Array
   readonly stop: AbortController
   /** The open stream's reader, and the devices asked for on it. */
-  open: { readonly reader: LogReader; readonly asked: Map<string, Uint8Array> } | undefined
+  open: OpenStream | undefined
   /** Call when there may be something else to ask for. */
   changed: () => void
 }
@@ -79,6 +87,10 @@ class LogFollower implements Follower {
       // A stream that cannot take the wish is broken, and is opened again with all of them.
       this.#ask(session).catch(() => undefined)
     }
+  }
+
+  restart(error: Error): void {
+    for (const { open } of this.#sessions.values()) open?.abort(error)
   }
 
   async done(): Promise<void> {
@@ -136,7 +148,7 @@ class LogFollower implements Follower {
     try {
       until.throwIfAborted()
       const reader = readLogs(stream.channel, this.#deps)
-      session.open = { reader, asked: new Map() }
+      session.open = { reader, asked: new Map(), abort: (error) => stream.abort(error) }
       await this.#ask(session)
       for await (const { pack } of reader.events()) {
         if (pack !== undefined) await this.#deps.intake.offer(pack)

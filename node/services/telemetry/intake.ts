@@ -10,6 +10,7 @@ import type { Logger } from 'pino'
 import type { Pack } from '../../../protocols/telemetry/index.ts'
 import { toHex } from '../../../protocols/wire/index.ts'
 import type { Clock } from '../../env.ts'
+import { asError } from '../../errors.ts'
 import type { Emitter } from '../../events.ts'
 import type { Incoming, Outcome, PackStore } from '../../storage/packs.ts'
 import type { KeptPack, TelemetryEvents } from './live.ts'
@@ -29,15 +30,14 @@ export interface IntakeDeps {
   readonly member: (device: Uint8Array) => TelemetryMember | undefined
   readonly events: Emitter<TelemetryEvents>
   readonly onKept: (kept: KeptPack) => void
+  /** The disk refused the packs that waited: they must be asked for again. */
+  readonly onFailed: (error: Error) => void
   readonly clock: Clock
   readonly log: Logger
 }
 
 export interface Intake {
-  /**
-   * Hand over a pack that `openPack` has checked. Resolves when there is room for the next one.
-   * Rejects where the disk refused the packs that waited: they are to be asked for again.
-   */
+  /** Hand over a pack that `openPack` has checked. Resolves when there is room for the next one. */
   offer(pack: Pack): Promise<void>
   /** Refusals are reported anew. */
   membersChanged(): void
@@ -53,23 +53,23 @@ export function createIntake(deps: IntakeDeps): Intake {
   const reported = new Set<string>()
 
   async function write(): Promise<void> {
-    while (waiting.length > 0) {
-      // Let everything that has already arrived join this batch.
-      await setImmediate()
-      const batch = waiting
+    try {
+      while (waiting.length > 0) {
+        // Let everything that has already arrived join this batch.
+        await setImmediate()
+        const batch = waiting
+        waiting = []
+        waitingBytes = 0
+        for (const outcome of deps.store.insert(batch)) report(outcome)
+      }
+    } catch (error) {
       waiting = []
       waitingBytes = 0
-      for (const outcome of deps.store.insert(batch)) report(outcome)
-    }
-  }
-
-  function startWriting(): Promise<void> {
-    writing ??= write().finally(() => {
+      deps.onFailed(asError(error))
+    } finally {
+      // At once, not in a later turn: nothing may be added to a queue that no one empties.
       writing = undefined
-      waiting = []
-      waitingBytes = 0
-    })
-    return writing
+    }
   }
 
   function report(outcome: Outcome): void {
@@ -103,9 +103,8 @@ export function createIntake(deps: IntakeDeps): Intake {
       }
       waiting.push({ pack, receivedAtMs: deps.clock.now(), lastSeq: member.lastSeq })
       waitingBytes += pack.bytes.length
-      const written = startWriting()
-      if (waitingBytes > MAX_WAITING_BYTES) await written
-      else written.catch(() => undefined)
+      writing ??= write()
+      if (waitingBytes > MAX_WAITING_BYTES) await writing
     },
     membersChanged: () => reported.clear(),
   }

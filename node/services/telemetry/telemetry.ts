@@ -126,6 +126,7 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
     ...deps,
     events,
     onKept: kept,
+    onFailed: (error) => follower.restart(error),
     member: (device) => members.get(toHex(device)),
   })
   const follower = createFollower(
