@@ -108,3 +108,11 @@ export function compareLinks(
     ? undefined
     : change
 }
+
+/** The name of the link that has the address `host`. */
+export function linkWith(
+  links: readonly Link[] | undefined,
+  host: string | undefined,
+): string | undefined {
+  return links?.find(({ ip6, ip4 }) => host !== undefined && [...ip6, ...ip4].includes(host))?.name
+}

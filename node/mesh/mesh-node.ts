@@ -24,7 +24,7 @@ import { createGater, type Gater, type Refusal } from './gater.ts'
 import { createDualStack, type DualStack } from './dual-stack.ts'
 import { startGreeter, type Greeter } from './greeting.ts'
 import { portOf, startHostOn, type Host } from './host.ts'
-import type { Link, LinkChange } from './links.ts'
+import { linkWith, type LinkChange } from './links.ts'
 import type { Mesh, MeshEvents, MeshHandler, MeshOptions, MeshPeer, MeshStream } from './mesh.ts'
 import { createNeighbours, type Neighbours } from './neighbours.ts'
 import { loadReached, saveReached, type Reached } from './reached.ts'
@@ -165,11 +165,10 @@ class MeshNode implements Mesh {
 
   async open(peer: Uint8Array, protocol: Protocol, signal: AbortSignal): Promise<MeshStream> {
     const live = await this.#usable(peerIdOf(peer), signal)
-    const { maxOutboundStreams } = protocol
     const until = AbortSignal.any([live.signal, signal])
     const stream = await live.connection.newStream(protocol.id, {
       signal: until,
-      maxOutboundStreams,
+      maxOutboundStreams: protocol.maxOutboundStreams,
     })
     return bindStream(stream, protocol, this.#options.clock, until)
   }
@@ -298,9 +297,7 @@ class MeshNode implements Mesh {
     const { connection, id, peer } = live
     const localHost = this.#transport.facts(connection)?.localHost
     if (localHost !== undefined) this.#localHosts.set(live, localHost)
-    const linkOf = (link: Link): boolean => [...link.ip6, ...link.ip4].includes(localHost ?? '')
-    const link =
-      zoneOf(connection.remoteAddr) ?? this.#discovery?.links.find((known) => linkOf(known))?.name
+    const link = zoneOf(connection.remoteAddr) ?? linkWith(this.#discovery?.links, localHost)
     const { direction } = connection
     const remoteHost = hostOf(connection.remoteAddr)
     this.#dialing?.tell({ type: 'opened', peer, connection: id, direction, link, remoteHost })
