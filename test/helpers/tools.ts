@@ -10,7 +10,6 @@ import path from 'node:path'
 /** A tool, and why a test that needs it cannot run; undefined where it can. */
 const PROBES = {
   namespaces: () => withPrograms(['unshare', 'nsenter', 'ip', 'setpriv']) ?? withNamespaces(),
-  nft: () => withPrograms(['nft']),
   chromium: () => withPrograms(['chromium']),
   mosquitto: () => withPrograms(['mosquitto']),
   avahi: () => withPrograms(['avahi-daemon', 'avahi-browse', 'dbus-daemon']),
