@@ -225,7 +225,7 @@ function addressLines({ device, interface: name, addresses = [] }: Port): string
 }
 
 interface AddressJson {
-  readonly addr_info: readonly { readonly local: string; readonly tentative?: boolean }[]
+  readonly addr_info: readonly { readonly local?: string; readonly tentative?: boolean }[]
 }
 
 /** The link-local address of an interface, without its zone. */
@@ -237,7 +237,8 @@ export async function linkLocalOf(
   const found = (JSON.parse(json) as readonly Partial<AddressJson>[]).flatMap(
     (one) => one.addr_info ?? [],
   )
-  return found.find(({ tentative }) => tentative !== true)?.local
+  // `ip` leaves empty objects where it filtered.
+  return found.find(({ local, tentative }) => local !== undefined && tentative !== true)?.local
 }
 
 function countersIn(json: string): Counters {

@@ -29,3 +29,16 @@ export async function until<T>(
   const why = last instanceof Error ? `\nlast: ${last.message}` : ''
   throw new Error(`${what}: not within ${limitMs} ms${why}${detail()}`, { cause: last })
 }
+
+/** Ask `check` for `ms`, and fail as soon as it gives something true. */
+export async function never(
+  what: string,
+  ms: number,
+  check: () => Promise<boolean>,
+): Promise<void> {
+  const started = performance.now()
+  while (performance.now() - started < ms) {
+    if (await check()) throw new Error(`${what}, which must not be`)
+    await sleep(PAUSE_MS)
+  }
+}
