@@ -37,7 +37,8 @@ export function pickNode() {
  */
 export function runNode(exe, args) {
   const bin = path.dirname(exe)
-  const child = spawn(exe, args, {
+  // Type stripping and SQLite are still called experimental; people need not hear it each time.
+  const child = spawn(exe, ['--disable-warning=ExperimentalWarning', ...args], {
     stdio: 'inherit',
     env: { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH ?? ''}` },
   })

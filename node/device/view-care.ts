@@ -29,6 +29,7 @@ function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
     multicastWanted: config.mesh.multicast,
     port: config.mesh.port,
     newestSignedMs: () => newestOpMs(home()),
+    removed: () => home() !== undefined && home()?.members.self === undefined,
     mesh() {
       const current = home()
       if (current === undefined) return undefined

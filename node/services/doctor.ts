@@ -31,6 +31,8 @@ export interface Patient {
         readonly absent: readonly { readonly name: string; readonly announced: boolean }[]
       }
     | undefined
+  /** The home removed this device. */
+  removed(): boolean
   readonly multicastWanted: boolean
   readonly port: number
   /** Newest time in any signed document; the true time is not before it. */
@@ -77,6 +79,13 @@ function checkAddress({ interfaces = networkInterfaces }: Patient): Check {
 }
 
 function checkHome(patient: Patient): Check {
+  if (patient.removed()) {
+    return bad(
+      'home',
+      'This device was removed from its home. It publishes nothing, and no other device talks to it.',
+      'To use it again, reset it with "kith reset" and pair it anew with "kith pair".',
+    )
+  }
   if (patient.mesh() !== undefined) return ok('home', 'This device is in a home.')
   return bad(
     'home',

@@ -30,6 +30,7 @@ function patient(changes: Partial<Patient> = {}): Patient {
       ],
     }),
     mesh: () => well,
+    removed: () => false,
     multicastWanted: true,
     port: 4646,
     newestSignedMs: () => 0,
@@ -51,6 +52,7 @@ describe('doctor', () => {
   it('names what is wrong, and nothing else', async () => {
     assert.deepEqual(await failing({ interfaces: () => ({}) }), ['address'])
     assert.deepEqual(await failing({ mesh: () => undefined }), ['home'])
+    assert.deepEqual(await failing({ removed: () => true }), ['home'])
     assert.deepEqual(await failing({ mesh: () => ({ ...well, addresses: [] }) }), ['port'])
     assert.deepEqual(await failing({ port: 4647 }), ['port'])
     assert.deepEqual(await failing({ mesh: () => ({ ...well, multicast: false }) }), ['multicast'])

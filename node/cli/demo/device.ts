@@ -40,7 +40,7 @@ const CLI = fileURLToPath(new URL(`../main.${EXTENSION}`, import.meta.url))
 export async function startDevice(options: DemoDeviceOptions): Promise<DemoDevice> {
   const dataDir = join(options.root, options.name)
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const child = spawn(process.execPath, [CLI, 'up', '--data-dir', dataDir], {
+  const child = spawn(process.execPath, [...process.execArgv, CLI, 'up', '--data-dir', dataDir], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, ...options.env, KITH_DEVICE_NAME: options.name },
     // A process group of its own: Ctrl-C reaches the demo, and the demo stops its devices in order.
