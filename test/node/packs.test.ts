@@ -302,6 +302,10 @@ describe('retention', () => {
     assert.equal(store.head(own.key), 0)
     db.exec('PRAGMA max_page_count = 1000')
     assert.equal(append(store, manyReadings(500)).seq, 1)
+    assert.deepEqual(
+      store.heads().map(({ seq }) => seq),
+      [1],
+    )
   })
 })
 

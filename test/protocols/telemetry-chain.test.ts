@@ -105,6 +105,14 @@ describe('the chain of one log', () => {
     assert.deepEqual(log.offer(forged).verdict, 'fork')
   })
 
+  it('refuses the next pack where it links to another past', () => {
+    const log = openLog()
+    log.offer(at(1))
+    const next = log.offer(packOf(device, { seq: 2, prev: at(5).hash }))
+    assert.ok(next.verdict === 'fork')
+    assert.equal(next.against, 1)
+  })
+
   it('keeps what follows a fork apart', () => {
     const log = openLog()
     log.offer(at(1))

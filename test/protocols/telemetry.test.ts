@@ -278,7 +278,7 @@ describe('a telemetry pack', () => {
         () => openPack(bytes, CONTEXT),
         (error) => error instanceof WireError || isPackFault(error),
       )
-      assert.ok(performance.now() - before < 100)
+      assert.ok(performance.now() - before < 250)
     }
   })
 
