@@ -98,7 +98,7 @@ export function rawOp(set: OpSet, { by, auth, prev, content, ts }: RawOp): Op {
     ts: ts ?? START_MS,
     ...(own === undefined ? {} : { own: own.id }),
   }
-  return sealOp({ ...header, ...content } as OpPayload, signer)
+  return sealOp({ ...header, ...content }, signer)
 }
 
 export function grantBody(subject: string, role: 'owner' | 'member' | 'sensor' | 'guest'): Content {

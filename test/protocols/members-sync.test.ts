@@ -7,7 +7,7 @@ import {
   grant,
   Have,
   MEMBERS,
-  MembersError,
+  type MembersError,
   reduce,
   sealOp,
   syncMembers,

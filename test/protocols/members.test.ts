@@ -181,6 +181,18 @@ describe('revocation', () => {
     assert.deepEqual(rolesIn(undone), ['ann owner'])
   })
 
+  it('undoes what was done under a grant that an earlier cut undoes, down the whole chain', () => {
+    const set = family()
+    const before = idOf(set, 'bob')
+    add(set, 'bob', 'mallory', 'owner')
+    add(set, 'mallory', 'eve', 'owner')
+    add(set, 'eve', 'spy', 'sensor')
+    assert.equal(rolesIn(set).length, 6)
+    const wanted = { subject: keyNamed('bob'), reason: 'stolen', cut: [before] } as const
+    put(set, revoke(as(set, 'ann'), wanted))
+    assert.deepEqual(rolesIn(set), ['ann owner'])
+  })
+
   it('leaves nothing to what a removed owner signs later or dates back', () => {
     const set = family()
     const early = set.heads()
