@@ -25,7 +25,13 @@ export function createDualStack(deps: {
   readonly onHeard: (peer: string, addresses: readonly string[]) => void
 }): DualStack {
   const { isMember, onHeard } = deps
-  const hasIp4 = (): boolean => readLinks(deps.interfaces).some((link) => link.ip4.length > 0)
+  const addresses = (): string =>
+    readLinks(deps.interfaces)
+      .flatMap((link) => link.ip4)
+      .join()
+  const hasIp4 = (): boolean => addresses() !== ''
+  // libp2p starts the module itself; after that only a change is a reason to start it anew.
+  let served = addresses()
   const stock = deps.multicast ? stockMdns({ hasIp4, isMember, onHeard }) : undefined
   return {
     discovery: stock?.create,
@@ -36,6 +42,9 @@ export function createDualStack(deps: {
         if (!listens && hasIp4()) {
           await transportManager.listen([multiaddr(`/ip4/0.0.0.0/tcp/${port}`)])
         }
+        const now = addresses()
+        if (now === served) return
+        served = now
         await stock?.follow()
       } catch (error) {
         deps.log.debug({ err: error }, 'no IPv4')

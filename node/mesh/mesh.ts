@@ -53,8 +53,11 @@ export interface Mesh extends AsyncDisposable {
   /** Serve `protocol` to members; inbound streams wait until their connection was greeted. */
   serve(protocol: Protocol, handle: MeshHandler): Promise<void>
   /**
-   * Open a stream to a member, connected or dialable. Disposing closes it.
-   * @throws Error where the member cannot be reached, is not one, or `signal` aborts
+   * Open a stream to a member, connected or dialable. Disposing closes it; `signal` bounds its whole
+   * life, not the opening alone.
+   *
+   * @throws NodeError NODE_DENIED where `peer` is no member, NODE_TIMEOUT after 10 s without a
+   * connection; the signal's reason
    */
   open(peer: Uint8Array, protocol: Protocol, signal: AbortSignal): Promise<MeshStream>
   /** Greeted peers, one entry each. */
