@@ -69,8 +69,7 @@ function phases(choice: ReturnType<typeof options>): Phase[] {
 /** One stream of events over all phases, ending in the sum of their summaries. */
 async function* runPhases(
   todo: readonly Phase[],
-  name: string | undefined,
-  signal: AbortSignal,
+  { name, skipped, signal }: { name: string | undefined; skipped(): number; signal: AbortSignal },
 ): AsyncGenerator<Event> {
   const sums = new Map<string, number>()
   let end: Event | undefined
@@ -92,6 +91,8 @@ async function* runPhases(
   }
   // The reporter answers this one with the list of what failed.
   if (end !== undefined) yield end
+  // A skipped group of tests counts as none for Node, and as one here.
+  sums.set('skipped', skipped())
   for (const [what, count] of sums) {
     yield { type: 'test:diagnostic', data: { nesting: 0, message: `${what} ${count}` } }
   }
@@ -154,6 +155,11 @@ async function main(): Promise<number> {
   const limit = setTimeout(() => stop.abort(new Error('the run took too long')), RUN_LIMIT_MS)
 
   const seen = { passed: 0, failed: 0, skipped: [] as Skipped[] }
+  const events = runPhases(todo, {
+    name: choice.name,
+    skipped: () => seen.skipped.length,
+    signal: stop.signal,
+  })
   const reporter = new spec()
   const printed = (async () => {
     for await (const chunk of reporter) {
@@ -162,7 +168,7 @@ async function main(): Promise<number> {
       process.stdout.write(String(chunk))
     }
   })()
-  for await (const event of watch(runPhases(todo, choice.name, stop.signal), seen)) {
+  for await (const event of watch(events, seen)) {
     reporter.write(event)
   }
   reporter.end()

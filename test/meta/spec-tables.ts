@@ -58,12 +58,21 @@ export function numberIn(cell: string): number {
   return digits === undefined ? Number.NaN : Number(digits)
 }
 
-/** Rows that describe message fields: the first two columns are a key and a name. */
+/**
+ * Rows that describe message fields: the first two columns are a key and a name. A field that is a
+ * record may name its own fields in its row, as `{1: device (bytes, 32), 2: seq (uint)}`.
+ */
 export function fieldRows(markdown: string): FieldRow[] {
   return tablesOf(markdown)
     .filter(({ header }) => header[0] === 'key' && header[1] === 'name')
     .flatMap(({ rows }) => rows)
-    .map(([key = '', name = '']) => ({ key: Number(key), name }))
+    .flatMap(([key = '', name = '', ...rest]) => [
+      { key: Number(key), name },
+      ...[...rest.join(' ').matchAll(/[{,]\s*(\d+):\s*(\w+)/g)].map((nested) => ({
+        key: Number(nested[1]),
+        name: nested[2] ?? '',
+      })),
+    ])
 }
 
 /** `name: field(1, …)` and `name: optional(1, …)` in a source. */

@@ -167,6 +167,13 @@ describe('the check of the SPECs', () => {
     assert.equal(errorFaults(spec, { ...errors, THING_LOST: { status: 3 } }).length, 1)
   })
 
+  it('reads fields of a record from the row of its field', () => {
+    const nested = spec.replace('| bytes |', '| list of {1: device (bytes, 32), 2: seq (uint)} |')
+    const more = `${source}; record({ device: field(1, bytes({ length: 32 })), seq: field(2, uint()) })`
+    assert.deepEqual(fieldFaults(nested, more), [])
+    assert.equal(fieldFaults(nested, source).length, 2)
+  })
+
   it('sees another key and a field on one side only', () => {
     assert.equal(fieldFaults(spec, source.replace('(1,', '(2,')).length, 2)
     assert.equal(fieldFaults(spec, '').length, 1)
