@@ -111,6 +111,15 @@ export const SETTINGS = {
     restart: true,
     description: 'How often the sensors that are on are read.',
   },
+  'telemetry.max_wait': {
+    type: 'duration',
+    unit: 'ms',
+    default: 1000,
+    min: 0,
+    max: 10_000,
+    restart: true,
+    description: 'How long a reading waits for others, so that they share one signature.',
+  },
   'telemetry.sensors': {
     type: 'list',
     default: [],

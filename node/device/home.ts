@@ -105,7 +105,8 @@ function telemetryOf(
   signal: AbortSignal,
 ): Promise<Telemetry> {
   const { config, packs, signer, verifier, clock, random, log } = base
-  const { interval, sensors, retention_days: days, max_bytes: maxBytes } = config.telemetry
+  const { interval, max_wait: maxWaitMs, sensors } = config.telemetry
+  const { retention_days: days, max_bytes: maxBytes } = config.telemetry
   const place = (key: Uint8Array): Device | undefined =>
     members.active().find((device) => equalBytes(device.key, key))
   const reads = (key: Uint8Array): boolean => {
@@ -129,6 +130,7 @@ function telemetryOf(
       settings: {
         enabled: sensors,
         intervalMs: interval,
+        maxWaitMs,
         retentionMs: days * DAY_MS,
         maxBytes,
       },

@@ -1,6 +1,6 @@
 /**
  * This device's own log: gathers readings and makes packs of them. A pack is made when it is full,
- * when its first reading has waited ten seconds, or at once on demand; and it is on disk before
+ * when its first reading has waited long enough, or at once on demand; and it is on disk before
  * anyone hears of it. Where the disk is full, readings wait in memory, the oldest are given up first,
  * and the next attempt is made with the next pack.
  */
@@ -29,6 +29,8 @@ export interface PublisherDeps {
   /** Number of effective revocations that this device knows. */
   readonly epoch: () => number
   readonly clockQuality: () => ClockQuality
+  /** How long a reading waits for others to share its signature; ten seconds at most, and where absent. */
+  readonly maxWaitMs?: number | undefined
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
@@ -128,7 +130,9 @@ class OwnLog implements Publisher {
   }
 
   #startTimer(): void {
-    this.#cancelTimer ??= this.#deps.clock.timer(BOUNDS.maxPackAgeMs, () => this.flush())
+    const { clock, maxWaitMs = BOUNDS.maxPackAgeMs } = this.#deps
+    const waitMs = Math.min(maxWaitMs, BOUNDS.maxPackAgeMs)
+    this.#cancelTimer ??= clock.timer(waitMs, () => this.flush())
   }
 }
 

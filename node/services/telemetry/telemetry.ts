@@ -65,6 +65,8 @@ export interface TelemetrySettings {
   /** Names of the sensors that are on, as in `isChosen`. */
   readonly enabled: readonly string[]
   readonly intervalMs: number
+  /** How long a reading waits for others to share its signature; ten seconds where absent. */
+  readonly maxWaitMs?: number | undefined
   /** Packs go when they were received longer ago than this. */
   readonly retentionMs: number
   /** Packs go, oldest first, while the database holds more than this. */
@@ -118,10 +120,13 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
     for (const reading of readingsOf(pack)) events.emit('reading', reading)
   }
 
-  const publisher = createPublisher(deps, (pack) => kept(ownPack(pack, clock.now())))
-  const sampler = createSampler({ ...deps, ...deps.settings }, (readings) =>
-    publisher.add(readings),
+  const publisher = createPublisher({ ...deps, maxWaitMs: deps.settings.maxWaitMs }, (pack) =>
+    kept(ownPack(pack, clock.now())),
   )
+  const sampler = createSampler({ ...deps, ...deps.settings }, (readings) => {
+    // A device that was removed, or may not publish, measures for itself alone.
+    if (members.get(toHex(mesh.key))?.publishes === true) publisher.add(readings)
+  })
   const intake = createIntake({
     ...deps,
     events,
