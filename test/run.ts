@@ -69,7 +69,11 @@ function phases(choice: ReturnType<typeof options>): Phase[] {
 /** One stream of events over all phases, ending in the sum of their summaries. */
 async function* runPhases(
   todo: readonly Phase[],
-  { name, skipped, signal }: { name: string | undefined; skipped(): number; signal: AbortSignal },
+  {
+    name,
+    skipped,
+    signal,
+  }: { name: string | undefined; skipped: () => number; signal: AbortSignal },
 ): AsyncGenerator<Event> {
   const sums = new Map<string, number>()
   let end: Event | undefined
