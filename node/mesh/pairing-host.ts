@@ -49,6 +49,8 @@ export interface Candidate {
 }
 
 const INSTANCE_BYTES = 16
+/** Candidates repeat their announcement within this after a query. */
+const SETTLE_MS = 1_200
 const MAX_CANDIDATES = 16
 const MAX_ADDRESSES = 16
 
@@ -111,7 +113,11 @@ export async function startPairingListener(
   }
 }
 
-/** Owner: every candidate that announces `discriminator` within `waitMs`. More than one is ambiguous. */
+/**
+ * Owner: every candidate that announces `discriminator`. Returns a moment after the first was heard,
+ * so that a second one with the same number is seen too, or with none after `waitMs`. More than one
+ * is ambiguous.
+ */
 export async function findCandidates(
   options: {
     readonly discriminator: string
@@ -127,6 +133,7 @@ export async function findCandidates(
 ): Promise<readonly Candidate[]> {
   const { clock, random, log, interfaces, discriminator } = options
   const found = new Map<string, Candidate>()
+  const heard = Promise.withResolvers<void>()
   await using discovery = await startDiscovery({
     service: 'candidates',
     multicast: true,
@@ -147,11 +154,19 @@ export async function findCandidates(
           found.set(peer, { key: candidate.key, addresses })
         }
         options.onProgress?.(found.size)
+        if (found.size > 0) clock.timer(SETTLE_MS, heard.resolve)
       }
     },
   })
   discovery.setHunting(true)
-  await clock.sleep(options.waitMs, signal)
+  const done = new AbortController()
+  const waited = clock.sleep(options.waitMs, AbortSignal.any([signal, done.signal]))
+  try {
+    await Promise.race([waited, heard.promise])
+  } finally {
+    done.abort()
+    waited.catch(() => undefined)
+  }
   return [...found.values()]
 }
 
