@@ -282,7 +282,7 @@ class Turn {
   }
 }
 
-/** What was announced and what worked before, in turn: a forged announcement hides no good address. */
+/** IPv6 first; what was announced and what worked before, in turn: a forged announcement hides no good address. */
 function dialOrder(peer: PeerState): string[] {
   const order = new Set<string>()
   const longest = Math.max(peer.announced.length, peer.proven.length, peer.direct.length)
@@ -292,5 +292,6 @@ function dialOrder(peer: PeerState): string[] {
       if (address !== undefined) order.add(address)
     }
   }
-  return [...order].slice(0, MAX_ADDRESSES)
+  const isIp4 = (address: string): boolean => address.startsWith('/ip4/')
+  return [...order].toSorted((a, b) => Number(isIp4(a)) - Number(isIp4(b))).slice(0, MAX_ADDRESSES)
 }

@@ -6,6 +6,8 @@ import type { PeerDiscovery } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import type { Logger } from 'pino'
 
+import type { Clock } from '../env.ts'
+import { createBudget } from './budget.ts'
 import { portOf, type HostComponents } from './host.ts'
 import { readLinks } from './links.ts'
 import { stockMdns } from './stock-mdns.ts'
@@ -17,14 +19,24 @@ export interface DualStack {
   follow(components: HostComponents): Promise<void>
 }
 
+/** IPv6 is tried first: what came in over IPv4 is told a little later, and not in any number. */
+const IP6_FIRST_MS = 500
+const HEARD_PER_SECOND = 100
+const HEARD_BURST = 200
+
 export function createDualStack(deps: {
+  readonly clock: Clock
   readonly multicast: boolean
   readonly interfaces: readonly string[] | undefined
   readonly log: Logger
   readonly isMember: (peer: string) => boolean
   readonly onHeard: (peer: string, addresses: readonly string[]) => void
 }): DualStack {
-  const { isMember, onHeard } = deps
+  const { isMember, clock } = deps
+  const budget = createBudget(clock, HEARD_PER_SECOND, HEARD_BURST)
+  const onHeard = (peer: string, heard: readonly string[]): void => {
+    if (budget.take()) clock.timer(IP6_FIRST_MS, () => deps.onHeard(peer, heard))
+  }
   const addresses = (): string =>
     readLinks(deps.interfaces)
       .flatMap((link) => link.ip4)

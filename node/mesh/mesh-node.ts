@@ -87,6 +87,7 @@ class MeshNode implements Mesh {
         this.events.emit('seen', { key: keyOfPeerId(peer), addresses }),
     })
     this.#dualStack = createDualStack({
+      clock,
       multicast: options.multicast,
       interfaces: options.interfaces,
       log,

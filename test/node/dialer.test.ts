@@ -132,6 +132,14 @@ describe('the dialer', () => {
     assert.ok(dial?.type === 'dial' && dial.addresses.slice(0, 2).includes('/ip6/fd00::b/tcp/4646'))
   })
 
+  it('tries IPv6 before IPv4', () => {
+    const { tell } = driver('a', ['b'])
+    const [ip4, ip6] = ['/ip4/10.0.0.2/tcp/4646', '/ip6/fd00::2/tcp/4646']
+    assert.deepEqual(tell(seen('b', 'one', [ip4, ip6])), [
+      { type: 'dial', peer: 'b', addresses: [ip6, ip4] },
+    ])
+  })
+
   it('keeps the connection that the lower one dialled, on both sides', () => {
     const lower = driver('a', ['b'])
     lower.tell(opened('b', 'mine', 'outbound'))
