@@ -31,8 +31,10 @@ export function describeChanges(before: HomeState, after: HomeState): readonly M
     const about = { device: peerIdOf(key), fingerprint: fingerprintOf(key), name, reason }
     changes.push({ type: 'member.removed', data: about })
   }
-  for (const { signer } of after.equivocations.slice(before.equivocations.length)) {
-    changes.push({ type: 'members.equivocation', data: { device: peerIdOf(signer) } })
+  const known = new Set(before.equivocations.map(({ signer }) => peerIdOf(signer)))
+  const caught = new Set(after.equivocations.map(({ signer }) => peerIdOf(signer)))
+  for (const device of caught) {
+    if (!known.has(device)) changes.push({ type: 'members.equivocation', data: { device } })
   }
   return changes
 }

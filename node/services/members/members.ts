@@ -81,11 +81,21 @@ export interface Members extends AsyncDisposable {
 /** A removed device is told so before it is cut, if it listens at once. */
 const FAREWELL_MS = 1_000
 const SYNC_MS = 10_000
+/** A connected peer that could not be told is tried again, after twice as long each time. */
+const RETRY_MS = 1_000
+const MAX_RETRIES = 5
 /** Longest timer that Node.js keeps exactly. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 export function startMembers(deps: MembersDeps, signal: AbortSignal): Members {
   return new MembersService(deps, signal)
+}
+
+/** Telling one peer what is new. */
+interface Push {
+  /** Something changed since it began. */
+  again: boolean
+  done: Promise<void>
 }
 
 class MembersService implements Members {
@@ -96,8 +106,9 @@ class MembersService implements Members {
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   readonly #hellos = new Map<string, HelloMessage>()
-  /** Peers with which a sync runs; true where another must follow. */
-  readonly #syncing = new Map<string, boolean>()
+  readonly #pushes = new Map<string, Push>()
+  /** In the set, but refused by the disk: they do not count until it took them. */
+  #unsaved: readonly Op[] = []
   #state: HomeState
   #mesh: MembersMesh | undefined
   #cancelExpiry = (): void => undefined
@@ -137,7 +148,8 @@ class MembersService implements Members {
     const { ops, signer, clock, store } = this.#deps
     const made = [make({ ops, signer, nowMs: clock.now() })].flat()
     // On disk before it exists for anyone: an act is whole or it never was.
-    store(made)
+    store([...this.#unsaved, ...made])
+    this.#unsaved = []
     for (const { bytes } of made) ops.add(bytes)
     this.#changed()
     return made
@@ -187,15 +199,15 @@ class MembersService implements Members {
   }
 
   async #exchange(channel: Channel, peer: Uint8Array): Promise<void> {
-    const { ops, store, clock, log } = this.#deps
+    const { ops, clock, log } = this.#deps
     let received = 0
     try {
+      received += this.#save([])
       const result = await syncMembers(channel, {
         ops,
         clock,
         store: (added) => {
-          received += added.length
-          store(added)
+          received += this.#save(added)
         },
       })
       if (result.refused > 0) {
@@ -205,6 +217,15 @@ class MembersService implements Members {
       // What was stored counts, whether or not the exchange ended well.
       if (received > 0) this.#changed(peer)
     }
+  }
+
+  /** Put `added`, and what the disk refused before, on disk. Returns how many ops that were. */
+  #save(added: readonly Op[]): number {
+    this.#unsaved = [...this.#unsaved, ...added]
+    const { length } = this.#unsaved
+    if (length > 0) this.#deps.store(this.#unsaved)
+    this.#unsaved = []
+    return length
   }
 
   /** Take in what the set holds now, and tell everyone but `source`, who told us. */
@@ -232,34 +253,59 @@ class MembersService implements Members {
       if (allowed.has(toHex(key)) && !told) void this.#push(key)
     }
     if (leaving.length === 0) return
-    const late = AbortSignal.any([this.#signal, AbortSignal.timeout(FAREWELL_MS)])
-    await Promise.all(leaving.map((key) => this.#syncWith(key, late)))
+    const told = Promise.all(leaving.map((key) => this.#push(key)))
+    await Promise.race([told, this.#pause(FAREWELL_MS)])
     mesh.setMembers(this.active().map(({ key }) => key))
   }
 
-  /** One sync at a time with each peer; what changes meanwhile is told in one more. */
-  async #push(peer: Uint8Array): Promise<void> {
+  /** One sync at a time with each peer; what changes meanwhile is told in one more. Never throws. */
+  #push(peer: Uint8Array): Promise<void> {
     const name = toHex(peer)
-    if (this.#syncing.has(name)) {
-      this.#syncing.set(name, true)
-      return
+    const running = this.#pushes.get(name)
+    if (running !== undefined) {
+      running.again = true
+      return running.done
     }
-    do {
-      this.#syncing.set(name, false)
-      await this.#syncWith(peer, AbortSignal.any([this.#signal, AbortSignal.timeout(SYNC_MS)]))
-    } while (this.#syncing.get(name) === true && !this.#signal.aborted)
-    this.#syncing.delete(name)
+    const push: Push = { again: false, done: Promise.resolve() }
+    this.#pushes.set(name, push)
+    push.done = this.#tell(peer, push).finally(() => this.#pushes.delete(name))
+    return push.done
   }
 
-  /** Never throws: a peer that is gone hears it in its next greeting. */
-  async #syncWith(peer: Uint8Array, signal: AbortSignal): Promise<void> {
+  async #tell(peer: Uint8Array, push: Push): Promise<void> {
+    for (let failures = 0; ;) {
+      push.again = false
+      const told = await this.#syncWith(peer)
+      if (told && !push.again) return
+      failures = told ? 0 : failures + 1
+      if (!told) await this.#pause(RETRY_MS * 2 ** (failures - 1))
+      // A peer that is gone hears it in its next greeting.
+      const connected = this.#mesh?.peers().some(({ key }) => equalBytes(key, peer)) ?? false
+      if (!connected || failures > MAX_RETRIES || this.#signal.aborted) return
+    }
+  }
+
+  /** False where the peer may not have been told. */
+  async #syncWith(peer: Uint8Array): Promise<boolean> {
+    const late = new AbortController()
+    const cancel = this.#deps.clock.timer(SYNC_MS, () => late.abort(new Error('too slow')))
     try {
-      await using stream = await this.#mesh?.open(peer, MEMBERS, signal)
+      const until = AbortSignal.any([this.#signal, late.signal])
+      await using stream = await this.#mesh?.open(peer, MEMBERS, until)
       if (stream !== undefined) await this.#exchange(stream.channel, peer)
+      return true
     } catch (error) {
       const { message } = asError(error)
       this.#deps.log.debug({ device: peerIdOf(peer), why: message }, 'membership not told now')
+      return false
+    } finally {
+      cancel()
     }
+  }
+
+  /** Ends early where we stop. */
+  #pause(ms: number): Promise<void> {
+    return this.#deps.clock.sleep(ms, this.#signal).catch(() => undefined)
   }
 
   /** Grants end by the clock as well: look again when the next one does. */
