@@ -61,7 +61,11 @@ const createHome = v.strictObject({
   deviceName: v.optional(name),
   recoveryKey: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
 })
-const recover = v.strictObject({ kit: text(1024) })
+const recover = v.strictObject({
+  kit: text(1024),
+  remove: v.optional(v.pipe(v.array(text(128)), v.maxLength(64))),
+  since: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0))),
+})
 const openPairing = v.strictObject({
   minutes: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10))),
 })

@@ -70,6 +70,10 @@ export interface CreateHomeInput {
 export interface RecoverInput {
   /** The kit as typed (groups) or scanned (QR text). */
   readonly kit: string
+  /** References to devices to put out with the kit's power: the stolen ones, owners or not. */
+  readonly remove?: readonly string[] | undefined
+  /** Undo what those devices did to the home from this time on. */
+  readonly since?: number | undefined
 }
 
 /** This device's place in a home. */

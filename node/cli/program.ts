@@ -99,6 +99,13 @@ function addHome(program: Command, run: Run): void {
     .command('recover')
     .description('make this device an owner with the recovery kit')
     .option('--kit-file <file>', 'read the kit from a file; - for standard input')
+    .option(
+      '--remove <device>',
+      'put out a device that was stolen, owner or not; may be repeated',
+      collect,
+      [],
+    )
+    .option('--since <time>', 'undo what those devices did since: a date, or a duration like 2d')
     .action(run(async () => (await import('./commands/home.ts')).recover, { long: true }))
   program
     .command('reset')

@@ -296,7 +296,7 @@ describe('kith with a device', () => {
   it('ends with exit code 6 when the window runs out and 1 when it is locked', async () => {
     for (const [reason, expected] of [
       ['expired', 6],
-      ['too many wrong codes', 1],
+      ['spent', 1],
     ] as const) {
       const { dir, view } = await device()
       const { code } = await kith(['pair', '--json'], {

@@ -42,7 +42,10 @@ describe('Secret', () => {
     assert.ok(shown.filter((text) => text.includes('[secret]')).length >= 5)
   })
 
-  it('gives its value only to who asks for it', () => assert.equal(secret.reveal(), value))
+  it('gives its value only to who asks for it', () => {
+    assert.equal(inspect(secret), '[secret]')
+    assert.equal(secret.reveal(), value)
+  })
 })
 
 describe('the log', () => {

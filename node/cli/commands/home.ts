@@ -11,6 +11,7 @@ import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
 import { askText, confirm } from '../prompt.ts'
 import { readSecret, saveSecret } from '../save.ts'
+import { parseTime } from './readings.ts'
 
 interface CreateOptions {
   readonly deviceName?: string
@@ -104,7 +105,15 @@ function sameGroup(typed: string, group: string): boolean {
   return typed.trim().toLowerCase() === group.trim().toLowerCase()
 }
 
-export async function recover(cli: Cli, { kitFile }: { readonly kitFile?: string }): Promise<void> {
+interface RecoverOptions {
+  readonly kitFile?: string
+  readonly remove: readonly string[]
+  readonly since?: string
+}
+
+export async function recover(cli: Cli, options: RecoverOptions): Promise<void> {
+  const { kitFile, remove } = options
+  const since = parseTime(options.since, cli.clock.now())
   if (kitFile === undefined && (!cli.terminal || cli.options.json)) {
     throw new NodeError('NODE_USAGE', 'The recovery kit is missing.', {
       hint: 'Run it at a terminal, or read the kit from a file: --kit-file FILE, - for standard input',
@@ -112,8 +121,9 @@ export async function recover(cli: Cli, { kitFile }: { readonly kitFile?: string
   }
   const kit =
     kitFile === undefined ? await askText(cli, 'The recovery kit') : await readSecret(kitFile)
-  const place = await cli.client.recover({ kit })
-  cli.result(place, () => `This device is an owner of ${printable(place.name)} now.`)
+  const place = await cli.client.recover({ kit, remove, since })
+  const gone = remove.length === 0 ? '' : ` Removed: ${printable(remove.join(', '))}.`
+  cli.result(place, () => `This device is an owner of ${printable(place.name)} now.${gone}`)
 }
 
 export async function reset(cli: Cli): Promise<void> {

@@ -99,11 +99,16 @@ function triedText({ text, triesLeft }: EventView['data']): string {
   return `A wrong code was tried. ${Number(triesLeft)} tries left.`
 }
 
+const CLOSED: Readonly<Record<string, string>> = {
+  expired: 'The time is up, and nobody added this device.',
+  spent: 'Too many wrong codes were tried, so pairing was closed.',
+  stopped: 'Pairing was closed on this device.',
+}
+
 function closed(reason: string): NodeError {
-  const expired = reason === 'expired'
   return new NodeError(
-    expired ? 'NODE_TIMEOUT' : 'NODE_PAIRING',
-    expired ? 'The time is up, and nobody added this device.' : `Pairing was closed: ${reason}.`,
+    reason === 'expired' ? 'NODE_TIMEOUT' : 'NODE_PAIRING',
+    CLOSED[reason] ?? `Pairing was closed: ${reason}.`,
     { hint: 'Nothing was changed. For a new code: kith pair' },
   )
 }
