@@ -5,6 +5,7 @@ import { problemOf, ApiError, isNodeErrorCode, type Problem } from '../api/probl
 import type { DeviceState, Reading } from '../api/view.ts'
 import { EXIT, NODE_ERRORS, NodeError } from '../errors.ts'
 import { printable } from '../printable.ts'
+import { valueText } from './values.ts'
 
 /** Columns as wide as their widest cell; the last one ragged, and painted by `paint`. */
 export function table(
@@ -59,7 +60,7 @@ export function dateText(at: number): string {
 export function readingText(reading: Reading): string {
   const doubt = reading.verified ? '' : '  NOT VERIFIED'
   const source = printable(`${reading.name}/${reading.sensor}`)
-  const value = printable(`${reading.value} ${reading.unit}`)
+  const value = printable(valueText(reading.value, reading.unit))
   return `${dateText(reading.at)}  ${source}  ${value}${doubt}`
 }
 

@@ -58,10 +58,10 @@ export function devicesView(base: DeviceBase, { home, requireHome }: HomeAccess)
       })
     },
     removal: async (ref) => preview(find(ref)),
-    async remove(ref) {
+    async remove(ref, { reason }) {
       const device = find(ref)
       const cuts = preview(device)
-      return { op: act(device.id, removing(requireHome(), device)), cuts }
+      return { op: act(device.id, removing(requireHome(), device, reason)), cuts }
     },
   }
 }
@@ -83,10 +83,15 @@ function removalOf(home: Home, device: DeviceRow, op: (context: AuthorContext) =
 }
 
 /** What is trusted of a removed device's readings ends with the last one that came. */
-function removing({ telemetry }: Home, { id }: DeviceRow): (context: AuthorContext) => Op {
+function removing(
+  { telemetry }: Home,
+  { id }: DeviceRow,
+  why?: string,
+): (context: AuthorContext) => Op {
   const subject = keyOfPeerId(id)
   const lastSeq = telemetry.lastSeq(subject)
-  return (context) => revoke(context, { subject, reason: 'removed', lastSeq })
+  const reason = why === 'lost' || why === 'stolen' ? why : 'removed'
+  return (context) => revoke(context, { subject, reason, lastSeq })
 }
 
 function opView(op: Op | undefined, device: string): OpView {

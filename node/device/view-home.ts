@@ -1,20 +1,33 @@
 /** The home side of `NodeView`: status, making a home, joining one, and adding devices to it. */
-import { fingerprintOf, homeText, peerIdOf } from '../../protocols/identity/index.ts'
+import { fingerprintOf, homeText, keyOfPeerId, peerIdOf } from '../../protocols/identity/index.ts'
 import {
   createHome,
   createRecoveryKit,
+  cutBefore,
   MembersError,
   parseRecoveryKit,
   recover,
+  revoke,
+  type AuthorContext,
+  type HomeState,
+  type Op,
   type RecoveryKit,
 } from '../../protocols/members/index.ts'
 import { equalBytes, fromHex, toHex } from '../../protocols/wire/index.ts'
-import type { CreateHomeInput, MembershipView, NodeView, StatusView } from '../api/view.ts'
+import { resolveDevice } from '../api/device-ref.ts'
+import type {
+  CreateHomeInput,
+  MembershipView,
+  NodeView,
+  RecoverInput,
+  StatusView,
+} from '../api/view.ts'
 import { NodeError } from '../errors.ts'
 import type { Admission } from '../services/admission.ts'
 import type { Candidate } from '../services/pairing.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { deviceRows } from './rows.ts'
 import { asNodeError, type HomeAccess } from './view-devices.ts'
 
 type HomeView = Pick<NodeView, 'status' | 'recoveryKit' | 'createHome' | 'recover'>
@@ -38,7 +51,7 @@ export function homeView(base: DeviceBase, keeper: HomeKeeper, startedAt: number
       return { groups, qr: qrText, publicKey: toHex(signer.key) }
     },
     createHome: (input) => create(base, keeper, input),
-    recover: async ({ kit }) => recoverWith(base, keeper.requireHome(), readKit(kit)),
+    recover: async (input) => recoverWith(base, keeper.requireHome(), input),
   }
 }
 
@@ -113,21 +126,47 @@ function readKit(text: string): RecoveryKit {
   }
 }
 
-/** The kit's key signs, this device gains: it becomes an owner beside the founder. */
-function recoverWith(base: DeviceBase, home: Home, { signer }: RecoveryKit): MembershipView {
+/**
+ * The kit's key signs, this device gains: it becomes an owner beside the founder, and the devices
+ * named are put out, which no owner could do to one that stands beside or above it.
+ */
+function recoverWith(base: DeviceBase, home: Home, input: RecoverInput): MembershipView {
   const { members } = home
+  const { signer } = readKit(input.kit)
   if (!equalBytes(signer.key, members.state.recoveryKey)) {
     throw new NodeError('NODE_DENIED', 'This recovery kit is not the one of this home.', {
       hint: 'Nothing was changed. Look for the paper that was written when this home was made.',
     })
   }
+  const stolen = (input.remove ?? []).map((ref) => resolveDevice(ref, deviceRows(base, home)))
+  if (stolen.some(({ self }) => self)) {
+    throw new NodeError('NODE_USAGE', 'This device cannot both recover the home and be removed.')
+  }
   const { key } = base.signer
-  const name =
-    members.state.devices.get(toHex(key))?.name ??
-    members.state.removed.get(toHex(key))?.name ??
-    base.config.device.name
-  asNodeError(() => members.act((context) => recover({ ...context, signer }, key, name)))
+  if (members.self?.role !== 'owner') {
+    const name = nameOf(members.state, key) ?? base.config.device.name
+    asNodeError(() => members.act((context) => recover({ ...context, signer }, key, name)))
+  }
+  for (const { id } of stolen) {
+    asNodeError(() => members.act((context) => putOut(home, { ...context, signer }, id, input)))
+  }
   return membership(base, home)
+}
+
+function nameOf({ devices, removed }: HomeState, key: Uint8Array): string | undefined {
+  return devices.get(toHex(key))?.name ?? removed.get(toHex(key))?.name
+}
+
+function putOut(
+  { telemetry }: Home,
+  context: AuthorContext,
+  id: string,
+  { since }: RecoverInput,
+): Op {
+  const subject = keyOfPeerId(id)
+  const cut = since === undefined ? {} : { cut: cutBefore(context.ops, subject, since) }
+  const lastSeq = telemetry.lastSeq(subject)
+  return revoke(context, { subject, reason: 'stolen', lastSeq, ...cut })
 }
 
 export function pairingView(

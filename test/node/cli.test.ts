@@ -243,7 +243,7 @@ describe('kith with a device', () => {
     assert.deepEqual(view.calls.at(-1), ['addDevice', { code: CODE, role: 'sensor' }])
     await writeFile(join(dir, 'kit'), 'kith:kit text\n')
     assert.equal((await kith(['recover', '--kit-file', join(dir, 'kit')], { dir })).code, 0)
-    assert.deepEqual(view.calls.at(-1), ['recover', { kit: 'kith:kit text' }])
+    assert.deepEqual(view.calls.at(-1), ['recover', { kit: 'kith:kit text', remove: [] }])
     await kith(['add', 'kith:qr-text'], { dir })
     assert.deepEqual(view.calls.at(-1), ['addDevice', { qr: 'kith:qr-text', role: 'member' }])
   })
@@ -339,7 +339,7 @@ describe('kith with a device', () => {
       kith(['history', 'garden', '--json'], { dir }),
       kith(['history', 'garden', '--csv'], { dir }),
     ])
-    assert.match(text.stdout, /garden\/temperature  20\.5 Cel\n.*gap until .*\n/)
+    assert.match(text.stdout, /garden\/temperature  20\.5 °C\n.*gap until .*\n/)
     assert.deepEqual(
       json.stdout
         .trimEnd()

@@ -6,6 +6,7 @@ import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
 import { CSV_HEADER, csvRow } from '../csv.ts'
 import { dateText, readingText, table } from '../print.ts'
+import { valueText } from '../values.ts'
 
 export async function sensors(cli: Cli): Promise<void> {
   const rows = await cli.client.sensors()
@@ -17,7 +18,7 @@ export async function sensors(cli: Cli): Promise<void> {
           rows.map(({ name, on, value, unit, description }) => [
             name,
             on ? 'on' : 'off',
-            value === null ? '-' : `${value} ${unit}`,
+            value === null ? '-' : valueText(value, unit),
             description,
           ]),
         ),

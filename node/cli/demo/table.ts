@@ -1,5 +1,6 @@
 /** The demo's live table: one row for each device and sensor, drawn in place on a terminal. */
 import type { Reading } from '../../api/view.ts'
+import { valueText } from '../values.ts'
 
 export interface LiveTable {
   readonly add: (reading: Reading) => void
@@ -25,7 +26,7 @@ export function createTable(now: () => number): LiveTable {
         .map(([, { reading, count }]) => [
           reading.name,
           reading.sensor,
-          `${formatValue(reading.value)} ${reading.unit}`.trim(),
+          valueText(reading.value, reading.unit),
           `${Math.max(0, Math.round((now() - reading.at) / 1000))} s ago`,
           `${count}`,
           reading.verified ? '✔ signed' : '✘',
@@ -33,15 +34,6 @@ export function createTable(now: () => number): LiveTable {
       return align([['DEVICE', 'SENSOR', 'VALUE', 'TAKEN', 'READINGS', 'VERIFIED'], ...cells])
     },
   }
-}
-
-/** Four significant digits, without an exponent for everyday numbers. */
-function formatValue(value: number): string {
-  if (value !== 0 && (Math.abs(value) >= 1e15 || Math.abs(value) < 1e-6)) {
-    return value.toExponential(3)
-  }
-  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString('en-US')
-  return `${Number(value.toPrecision(4))}`
 }
 
 function align(rows: readonly (readonly string[])[]): readonly string[] {
