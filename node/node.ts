@@ -12,6 +12,7 @@ import {
   grant,
   mayAct,
   reduce,
+  regrant,
   type Op,
   type OpSet,
 } from '../protocols/members/index.ts'
@@ -37,6 +38,7 @@ import { createCandidate, type Candidate } from './services/pairing.ts'
 import { createWindowStore } from './storage/counters.ts'
 import { openDatabase } from './storage/db.ts'
 import { ensurePrivateFolder } from './storage/files.ts'
+import { beginStart } from './storage/first-start.ts'
 import { KEY_FILE, loadOrCreateSeed } from './storage/key-file.ts'
 import { lockFolder } from './storage/lock.ts'
 import { openOpStore } from './storage/ops.ts'
@@ -89,9 +91,11 @@ async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
   const { dataDir } = config.paths
   await ensurePrivateFolder(dataDir)
   await scope.use('folder', () => lockFolder(dataDir))
+  const start = await beginStart(dataDir, { key: KEY_FILE, database: DATABASE })
   const { seed } = await loadOrCreateSeed(dataDir, random)
   const db = openDatabase(join(dataDir, DATABASE), MIGRATIONS)
   await scope.use('database', () => ({ [Symbol.asyncDispose]: async () => db.close() }))
+  await start.done()
   return {
     ...deps,
     seed,
@@ -213,14 +217,13 @@ function admissionOf(base: DeviceBase, keeper: HomeKeeper): Admission {
         run,
         signal,
       ),
-    async grant(subject, role, name) {
+    async grant({ key, ...wanted }) {
       const { members } = keeper.requireHome()
-      const known = members.state.devices.get(toHex(subject))
+      const known = members.state.devices.get(toHex(key))
       // A second try after an acknowledgement was lost: the grant is there already.
-      if (known?.role !== role) {
-        asNodeError(() =>
-          members.act((context) => grant(context, { subject, role, name, paired: 'code' })),
-        )
+      if (known?.role !== wanted.role || known.expiresAtMs !== undefined) {
+        const make = known === undefined ? grant : regrant
+        asNodeError(() => members.act((context) => make(context, { subject: key, ...wanted })))
       }
       return members.ops.entries.map(({ op }) => op.bytes)
     },

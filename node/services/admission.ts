@@ -22,6 +22,14 @@ import { equalBytes, toHex, type Channel } from '../../protocols/wire/index.ts'
 import type { Random } from '../env.ts'
 import { NodeError } from '../errors.ts'
 
+export interface WantedGrant {
+  /** Public key of the new device, 32 bytes. */
+  readonly key: Uint8Array
+  readonly role: PairingRole
+  readonly name: string
+  readonly paired: PairingSecret['kind']
+}
+
 export interface AdmissionDeps {
   /** Our public key, 32 bytes. */
   readonly key: Uint8Array
@@ -36,11 +44,7 @@ export interface AdmissionDeps {
     run: (channel: Channel, peer: Uint8Array) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T>
-  readonly grant: (
-    key: Uint8Array,
-    role: PairingRole,
-    name: string,
-  ) => Promise<readonly Uint8Array[]>
+  readonly grant: (wanted: WantedGrant) => Promise<readonly Uint8Array[]>
 }
 
 export interface AdmissionInput {
@@ -126,7 +130,8 @@ class AdmissionService implements Admission {
         role: input.role,
         secret,
         random,
-        makeGrant: (key, name) => grant(key, input.role, input.name ?? name),
+        makeGrant: (key, name) =>
+          grant({ key, role: input.role, name: input.name ?? name, paired: secret.kind }),
       })
     try {
       return await this.#deps.dial(candidate, talk, signal)

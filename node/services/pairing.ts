@@ -85,9 +85,10 @@ interface Open {
   readonly window: PairingWindow
   readonly listener: PairingListener
   readonly expiresAt: number
-  readonly stop: AbortController
   /** Runs that are under way. */
   readonly runs: Set<object>
+  /** A run has ended well. */
+  paired: boolean
   readonly cancelExpiry: () => void
 }
 
@@ -103,31 +104,52 @@ export function createCandidate(deps: CandidateDeps): Candidate {
 
 class CandidateService implements Candidate {
   readonly #deps: CandidateDeps
+  readonly #stop = new AbortController()
+  /** Ends when no window is being opened. */
+  #turn: Promise<unknown> = Promise.resolve()
   #current: Open | undefined
 
   constructor(deps: CandidateDeps) {
     this.#deps = deps
   }
 
-  async open({ minutes = Infinity } = {}): Promise<WindowView> {
+  open({
+    minutes = Infinity,
+  }: { readonly minutes?: number | undefined } = {}): Promise<WindowView> {
+    // One after the other: of two windows at once, one could never be closed.
+    const opening = this.#turn.then(() => this.#open(minutes))
+    this.#turn = opening.catch(() => undefined)
+    return opening
+  }
+
+  async #open(minutes: number): Promise<WindowView> {
     const { clock, journal } = this.#deps
+    this.#stop.signal.throwIfAborted()
     await this.close()
     const since = journal.last
     const window = orTooOften(() => openWindow(this.#deps))
-    const stop = new AbortController()
-    const runs = new Set<object>()
+    const { promise: ready, resolve } = Promise.withResolvers<Open>()
     const listener = await this.#deps.listen(
       {
         discriminator: window.code.discriminator,
-        handle: (channel, peer, address) => this.#answer(opened, { channel, peer, address }),
+        handle: async (channel, peer, address) =>
+          this.#answer(await ready, { channel, peer, address }),
       },
-      stop.signal,
+      this.#stop.signal,
     )
     const openMs = Math.min(window.remainingMs, minutes * 60_000)
     const expiresAt = clock.now() + openMs
     const cancelExpiry = clock.timer(openMs, () => void this.#end(opened, 'expired'))
-    const opened: Open = { window, listener, stop, runs, expiresAt, cancelExpiry }
+    const opened: Open = {
+      window,
+      listener,
+      runs: new Set(),
+      paired: false,
+      expiresAt,
+      cancelExpiry,
+    }
     this.#current = opened
+    resolve(opened)
     return { code: formatCode(window.code), qr: this.#qrText(opened), expiresAt, since }
   }
 
@@ -141,8 +163,10 @@ class CandidateService implements Candidate {
     if (this.#current !== undefined) await this.#end(this.#current, 'stopped')
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close()
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort(new Error('stopping'))
+    await this.#turn
+    await this.close()
   }
 
   async #answer(opened: Open, run: Run): Promise<void> {
@@ -162,6 +186,7 @@ class CandidateService implements Candidate {
         byFingerprint: fingerprintOf(memberKey),
         fingerprint: fingerprintOf(candidateKey),
       })
+      opened.paired = true
       clock.timer(GRACE_MS, () => void this.#end(opened, 'paired'))
     } catch (error) {
       this.#report(error, window, run)
@@ -169,7 +194,11 @@ class CandidateService implements Candidate {
     } finally {
       opened.runs.delete(run)
       // The last try may be under way in another run: then that one ends the window.
-      if (opened.runs.size === 0 && window.state === 'spent') void this.#end(opened, 'spent')
+      if (opened.runs.size === 0 && !opened.paired) {
+        if (window.state === 'spent') void this.#end(opened, 'spent')
+        // Proved once and then lost: it cannot be proved again.
+        if (window.state === 'used') void this.#end(opened, 'interrupted')
+      }
     }
   }
 
@@ -186,7 +215,6 @@ class CandidateService implements Candidate {
     this.#current = undefined
     which.window.close()
     which.cancelExpiry()
-    which.stop.abort(new Error('pairing is closed'))
     this.#deps.journal.record('pairing.closed', { reason })
     await which.listener[Symbol.asyncDispose]()
   }
