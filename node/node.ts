@@ -3,7 +3,6 @@
  * view. What the device is in depends on whether it has a home; that part starts and stops as a
  * whole (device/home.ts). No logic lives here.
  */
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { createVerifier, signerFromSeed } from '../protocols/identity/index.ts'
@@ -38,7 +37,7 @@ import { createCandidate, type Candidate } from './services/pairing.ts'
 import { createWindowStore } from './storage/counters.ts'
 import { openDatabase } from './storage/db.ts'
 import { ensurePrivateFolder } from './storage/files.ts'
-import { beginStart } from './storage/first-start.ts'
+import { beginStart, forgetDevice } from './storage/first-start.ts'
 import { KEY_FILE, loadOrCreateSeed } from './storage/key-file.ts'
 import { lockFolder } from './storage/lock.ts'
 import { openOpStore } from './storage/ops.ts'
@@ -60,7 +59,7 @@ export interface DeviceNode extends AsyncDisposable {
   readonly view: NodeView
 }
 
-const DATABASE = 'kith.db'
+const FILES = { key: KEY_FILE, database: 'kith.db' }
 /** A candidate answers within this, or it is not there. */
 const FIND_MS = 5_000
 
@@ -68,22 +67,35 @@ const FIND_MS = 5_000
 export async function startNode(deps: NodeDeps, signal: AbortSignal): Promise<DeviceNode> {
   const startedAt = deps.clock.now()
   const scope = new Scope()
+  try {
+    const view = await compose(deps, scope, { signal, startedAt })
+    return { view, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() }
+  } catch (error) {
+    await scope[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+async function compose(
+  deps: NodeDeps,
+  scope: Scope,
+  { signal, startedAt }: { readonly signal: AbortSignal; readonly startedAt: number },
+): Promise<NodeView> {
   const base = await openBase(deps, scope)
   const keeper = await createKeeper(base, AbortSignal.any([signal, scope.signal]))
   await scope.use('home', () => keeper)
   const candidate = await scope.use('pairing', () => candidateOf(base, keeper))
   const admission = admissionOf(base, keeper)
-  const view: NodeView = {
+  return {
     ...homeView(base, keeper, startedAt),
     ...pairingView(keeper, candidate, admission),
     ...devicesView(base, keeper),
     ...readingsView(base, keeper.requireHome),
     ...careView(base, keeper.home, async () => {
-      await forget(deps.config)
+      await forgetDevice(deps.config.paths.dataDir, FILES)
       deps.onReset()
     }),
   }
-  return { view, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() }
 }
 
 async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
@@ -91,9 +103,9 @@ async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
   const { dataDir } = config.paths
   await ensurePrivateFolder(dataDir)
   await scope.use('folder', () => lockFolder(dataDir))
-  const start = await beginStart(dataDir, { key: KEY_FILE, database: DATABASE })
+  const start = await beginStart(dataDir, FILES)
   const { seed } = await loadOrCreateSeed(dataDir, random)
-  const db = openDatabase(join(dataDir, DATABASE), MIGRATIONS)
+  const db = openDatabase(join(dataDir, FILES.database), MIGRATIONS)
   await scope.use('database', () => ({ [Symbol.asyncDispose]: async () => db.close() }))
   await start.done()
   return {
@@ -233,12 +245,4 @@ function admissionOf(base: DeviceBase, keeper: HomeKeeper): Admission {
 /** Every interface where none is named. */
 function interfacesOf({ mesh }: Config): { readonly interfaces?: readonly string[] } {
   return mesh.interfaces.length > 0 ? { interfaces: mesh.interfaces } : {}
-}
-
-/** The key first: a crash half-way leaves a device that is nobody, never one that is still someone. */
-async function forget({ paths }: Config): Promise<void> {
-  await rm(join(paths.dataDir, KEY_FILE), { force: true })
-  for (const suffix of ['', '-wal', '-shm']) {
-    await rm(join(paths.dataDir, `${DATABASE}${suffix}`), { force: true })
-  }
 }
