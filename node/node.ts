@@ -87,7 +87,7 @@ async function compose(
   const candidate = await scope.use('pairing', () => candidateOf(base, keeper))
   const admission = admissionOf(base, keeper)
   return {
-    ...homeView(base, keeper, startedAt),
+    ...homeView(base, keeper, candidate, startedAt),
     ...pairingView(keeper, candidate, admission),
     ...devicesView(base, keeper),
     ...readingsView(base, keeper.requireHome),
@@ -132,7 +132,7 @@ async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keep
   const enter = async (ops: OpSet): Promise<Home> => (current = await startHome(base, ops, signal))
 
   const known = base.ops.home()
-  if (known !== undefined) await enter(opSetOf(base, known, base.ops.loadAll()))
+  if (known !== undefined) await enter(storedOps(base, known))
   return {
     home: () => current,
     requireHome() {
@@ -145,7 +145,13 @@ async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keep
       if (current !== undefined) throw alreadyHome()
       const ops = opSetOf(base, genesis.id, [genesis.bytes])
       base.ops.append(genesis.id, [genesis])
-      return enter(ops)
+      try {
+        return await enter(ops)
+      } catch (error) {
+        // Nobody knows of it: better no home than one that its owner was told was not made.
+        base.ops.forget()
+        throw error
+      }
     },
     async join(home, received, role) {
       const ops = opSetOf(base, home, received)
@@ -160,6 +166,20 @@ async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keep
     async [Symbol.asyncDispose]() {
       await current?.[Symbol.asyncDispose]()
     },
+  }
+}
+
+/** @throws NodeError NODE_DATABASE where they are not what was written */
+function storedOps(base: DeviceBase, home: Uint8Array): OpSet {
+  try {
+    const ops = opSetOf(base, home, base.ops.loadAll())
+    if (ops.entries.length > 0) return ops
+    throw new Error('no ops')
+  } catch (cause) {
+    throw new NodeError('NODE_DATABASE', `The home in ${base.config.paths.dataDir} is damaged.`, {
+      cause,
+      hint: 'Nothing was changed. Check the disk, then restore the database from a backup, or move the folder away and pair this device again.',
+    })
   }
 }
 

@@ -177,7 +177,7 @@ export interface HistoryQuery {
   readonly everyMs?: number | undefined
 }
 
-/** Readings that are known to be missing, both ends included. */
+/** Readings are known to be missing between these two times: of those right before and after. */
 export interface Gap {
   readonly gap: { readonly from: number; readonly to: number }
 }

@@ -40,7 +40,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const telemetry = await scope.use('telemetry', (until) =>
     telemetryOf(base, { members, mesh }, until),
   )
-  await members.attach(mesh)
+  await scope.use('links', () => attached(members, mesh))
   const announced = new Set<string>()
   const home: Home = {
     members,
@@ -56,6 +56,11 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   mesh.events.on('connect', ({ key }) => void announced.delete(peerIdOf(key)), scope.signal)
   joinParts(base, home, scope.signal)
   return home
+}
+
+async function attached(members: Members, mesh: Mesh): Promise<AsyncDisposable> {
+  await members.attach(mesh)
+  return { [Symbol.asyncDispose]: async () => undefined }
 }
 
 function membersOf(base: DeviceBase, ops: OpSet, signal: AbortSignal): Members {

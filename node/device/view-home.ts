@@ -38,7 +38,12 @@ export interface HomeKeeper extends HomeAccess {
   found(genesis: ReturnType<typeof createHome>): Promise<Home>
 }
 
-export function homeView(base: DeviceBase, keeper: HomeKeeper, startedAt: number): HomeView {
+export function homeView(
+  base: DeviceBase,
+  keeper: HomeKeeper,
+  candidate: Candidate,
+  startedAt: number,
+): HomeView {
   const startedMs = base.clock.monotonic()
   return {
     status: async () => ({
@@ -50,7 +55,12 @@ export function homeView(base: DeviceBase, keeper: HomeKeeper, startedAt: number
       const { groups, qrText, signer } = createRecoveryKit(base.random)
       return { groups, qr: qrText, publicKey: toHex(signer.key) }
     },
-    createHome: (input) => create(base, keeper, input),
+    async createHome(input) {
+      const made = await create(base, keeper, input)
+      // It cannot join another home any more.
+      await candidate.close()
+      return made
+    },
     recover: async (input) => recoverWith(base, keeper.requireHome(), input),
   }
 }

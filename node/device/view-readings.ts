@@ -12,6 +12,8 @@ type ReadingsView = Pick<NodeView, 'sensors' | 'setSensor' | 'watch' | 'history'
 
 /** Rows asked of the disk at a time. */
 const PAGE_ROWS = 1000
+/** As many as one question may bring, for moments with more readings than a page has rows. */
+const MAX_PAGE_ROWS = 10_000
 
 export function readingsView(base: DeviceBase, requireHome: () => Home): ReadingsView {
   const keyOf = (home: Home, ref: string): Uint8Array =>
@@ -95,26 +97,45 @@ function* pages(
     yield* telemetry.history({ ...asked, sinceMs: since, everyMs })
     return
   }
+  // Every page brings all gaps that are not before it.
+  const gaps = new Set<number>()
+  const fresh = (row: StoredRow): boolean => {
+    if (row.kind !== 'gap') return true
+    if (gaps.has(row.from)) return false
+    gaps.add(row.from)
+    return true
+  }
+  let limit = PAGE_ROWS
   for (let sinceMs = since; ;) {
-    const rows = telemetry.history({ ...asked, sinceMs, limit: PAGE_ROWS })
+    const rows = telemetry.history({ ...asked, sinceMs, limit })
     const times = rows.flatMap((row) => (row.kind === 'reading' ? [row.atMs] : []))
     const last = times.at(-1)
-    if (last === undefined || times.length < PAGE_ROWS) {
-      yield* rows
+    if (last === undefined || times.length < limit) {
+      yield* rows.filter(fresh)
       return
     }
+    if (times[0] === last && limit < MAX_PAGE_ROWS) {
+      limit = MAX_PAGE_ROWS
+      continue
+    }
     // Readings of one moment stay together: the last moment of a full page begins the next one.
-    const whole = rows.filter((row) => row.kind !== 'reading' || row.atMs < last)
-    const stuck = times[0] === last
-    yield* stuck ? rows : whole
-    sinceMs = stuck ? last + 1 : last
+    const end = times[0] === last ? last + 1 : last
+    yield* rows.filter((row) => placeOf(row) < end && fresh(row))
+    sinceMs = end
+    limit = PAGE_ROWS
   }
+}
+
+/** Where a row stands in time; a gap right after the reading before it. */
+function placeOf(row: StoredRow): number {
+  return row.kind === 'gap' ? (row.afterMs ?? row.beforeMs - 1) : row.atMs
 }
 
 function rowFor(home: Home, device: Uint8Array): (row: StoredRow) => HistoryRow | undefined {
   const who = { device: peerIdOf(device), name: nameOf(home, device) }
   return (row) => {
-    if (row.kind === 'gap') return { gap: { from: row.from, to: row.to } }
+    // From the last reading before it to the first one after it.
+    if (row.kind === 'gap') return { gap: { from: row.afterMs ?? row.beforeMs, to: row.beforeMs } }
     const value = row.kind === 'bucket' ? row.mean : row.value
     if (typeof value !== 'number') return undefined
     const reading: Reading = {

@@ -44,7 +44,7 @@ export async function createHome(cli: Cli, name: string, options: CreateOptions)
   const made =
     recoveryOut === undefined
       ? await showThen(cli, kit, make)
-      : await saveThen(recoveryOut, kit, make)
+      : await saveThen(cli, recoveryOut, kit, make)
   cli.result({ home: made.home, name: made.name, device: made.device }, () =>
     madeText(made, recoveryOut),
   )
@@ -62,15 +62,28 @@ function madeText(made: MembershipView, recoveryOut: string | undefined): string
   ].join('\n')
 }
 
-async function saveThen<T>(path: string, kit: RecoveryKitView, make: () => Promise<T>): Promise<T> {
+async function saveThen<T>(
+  cli: Cli,
+  path: string,
+  kit: RecoveryKitView,
+  make: () => Promise<T>,
+): Promise<T> {
   await saveSecret(path, `${kit.groups.join(' ')}\n`)
   try {
     return await make()
   } catch (error) {
-    // A kit for no home would only mislead.
-    await rm(path, { force: true })
+    // A kit for no home would only mislead; one for a home that was made after all must stay.
+    if (await hasNoHome(cli)) await rm(path, { force: true })
     throw error
   }
+}
+
+/** False also where that cannot be found out. */
+function hasNoHome({ client }: Cli): Promise<boolean> {
+  return client.status().then(
+    ({ home }) => home === null,
+    () => false,
+  )
 }
 
 async function showThen<T>(cli: Cli, kit: RecoveryKitView, make: () => Promise<T>): Promise<T> {

@@ -68,7 +68,7 @@ export function withHistory(
   return new Map(all).set(device, sensors)
 }
 
-/** A gap's numbers are those of packs, so it stands between the readings around it. */
+/** A gap breaks the line between the readings around it. */
 function pointsOf(rows: readonly HistoryRow[], sensor: string): Points {
   const points: Points = { times: [], values: [] }
   let hole = false
