@@ -12,7 +12,7 @@ import { startNode } from './node.ts'
 
 /** Run until `signal` aborts. @throws NodeError where the device cannot start */
 export async function runDevice(config: Config, signal: AbortSignal): Promise<void> {
-  const log = createLogger({ level: config.log.level, format: 'auto', out: process.stderr })
+  const log = createLogger({ ...config.log, out: process.stderr })
   const version = await readVersion()
   const scope = new Scope()
   const reset = Promise.withResolvers<void>()

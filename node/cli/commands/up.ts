@@ -2,7 +2,7 @@
 import process from 'node:process'
 
 import { loadConfig } from '../../config.ts'
-import { NodeError } from '../../errors.ts'
+import { EXIT, NodeError } from '../../errors.ts'
 import type { Cli } from '../context.ts'
 
 /** Ctrl-C and SIGTERM are the ordinary end: exit code 0. */
@@ -12,6 +12,8 @@ export async function up(cli: Cli, { set }: { readonly set: readonly string[] })
   const config = await loadConfig({ ...cli.configInputs, flags: settingFlags(cli, set) })
   const { runDevice } = await import('../../main.ts')
   await runDevice(config, cli.signal)
+  // Everything is closed; libp2p's last timers would hold the process for another second.
+  process.exit(EXIT.ok)
 }
 
 function settingFlags({ options }: Cli, set: readonly string[]): ReadonlyMap<string, string> {

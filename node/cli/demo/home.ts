@@ -56,6 +56,9 @@ export async function startHome(options: DemoOptions, scope: Scope): Promise<Dem
     [HUB, ...OTHERS].map((name) => startMember(name, SETTINGS, options, scope)),
   )
   if (hub === undefined) throw new NodeError('NODE_INTERNAL', 'The hub did not start.')
+  await scope.use('stopping together', () => ({
+    [Symbol.asyncDispose]: () => stopAll([hub, ...others]),
+  }))
   await createHome(hub, options, scope)
   if (!(await hasMulticast(hub))) return startDirect({ hub, others }, options, scope)
   let paired = 0
@@ -68,6 +71,10 @@ export async function startHome(options: DemoOptions, scope: Scope): Promise<Dem
     paired += 1
   }
   return { hub, others, paired }
+}
+
+async function stopAll(members: readonly Member[]): Promise<void> {
+  await Promise.all(members.map(({ device }) => device[Symbol.asyncDispose]()))
 }
 
 async function startMember(
@@ -144,7 +151,7 @@ async function startDirect(
     paired += 1
   }
   const { addrs } = await hub.client.status()
-  const peers = addrs.map((address) => `${address}/p2p/${hub.id}`).join(',')
+  const peers = addrs.join(',')
   const again: Member[] = []
   for (const other of others) {
     await other.device[Symbol.asyncDispose]()
