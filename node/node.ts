@@ -238,11 +238,13 @@ function admissionOf(base: DeviceBase, keeper: HomeKeeper): Admission {
         hint: 'Run this on an owner’s device: kith devices shows which ones are.',
       })
     },
-    find: (discriminator, signal) =>
-      findCandidates(
-        { discriminator, waitMs: FIND_MS, ...interfacesOf(config), clock, random, log },
-        signal,
-      ),
+    find: async (discriminator, signal) =>
+      config.mesh.multicast
+        ? findCandidates(
+            { discriminator, waitMs: FIND_MS, ...interfacesOf(config), clock, random, log },
+            signal,
+          )
+        : [],
     dial: (candidate, run, signal) =>
       dialCandidate(
         { seed: seed.reveal(), ...candidate, protocol: PAIRING, clock, log },

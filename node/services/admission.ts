@@ -18,7 +18,7 @@ import {
   type PairingRole,
   type PairingSecret,
 } from '../../protocols/pairing/index.ts'
-import { equalBytes, toHex, type Channel } from '../../protocols/wire/index.ts'
+import { toHex, type Channel } from '../../protocols/wire/index.ts'
 import type { Random } from '../env.ts'
 import { NodeError } from '../errors.ts'
 
@@ -93,12 +93,7 @@ class AdmissionService implements Admission {
     const home = this.#deps.requireHome()
     const secret = readSecret(input)
     try {
-      const candidate = await this.#locate(secret, signal)
-      const { candidateKey: key, name } = await this.#try(
-        candidate,
-        { home, secret, input },
-        signal,
-      )
+      const { candidateKey: key, name } = await this.#reach({ home, secret, input }, signal)
       this.#failures.delete(toHex(key))
       this.#deps.log.info({ device: peerIdOf(key), role: input.role }, 'device added')
       return { key, name: input.name ?? name, role: input.role }
@@ -107,22 +102,37 @@ class AdmissionService implements Admission {
     }
   }
 
-  async #locate(secret: PairingSecret, signal: AbortSignal): Promise<Candidate> {
+  /** A QR code says where the device is, for where multicast does not pass; meanwhile, look. */
+  async #reach(run: Run, signal: AbortSignal): Promise<Admitted> {
+    const { secret } = run
     const named = secret.kind === 'code' ? secret.code : secret.ticket
-    const seen = await this.#deps.find(named.discriminator, signal)
-    if (secret.kind === 'code') return chooseCandidate(seen, secret)
-    // The QR code says where the device is, for where multicast does not pass.
-    const { key, addresses } = secret.ticket
-    const match = seen.find((one) => equalBytes(one.key, key))
-    const all = [...addresses, ...(match?.addresses ?? [])]
-    return all.length > 0 ? { key, addresses: all } : chooseCandidate(seen, secret)
+    const stop = new AbortController()
+    const until = AbortSignal.any([signal, stop.signal])
+    const seen = this.#deps.find(named.discriminator, until)
+    seen.catch(() => undefined)
+    try {
+      if (secret.kind === 'qr' && secret.ticket.addresses.length > 0) {
+        const admitted = await this.#try(secret.ticket, run, signal)
+        if (admitted !== undefined) return admitted
+      }
+      const admitted = await this.#try(chooseCandidate(await seen, secret), run, signal)
+      if (admitted !== undefined) return admitted
+      throw new NodeError('NODE_NOT_FOUND', 'The new device was found, but it does not answer.', {
+        hint: 'Nothing was sent. A firewall may be in the way: allow TCP from the local network on both devices.',
+      })
+    } finally {
+      stop.abort()
+    }
   }
 
-  async #try(candidate: Candidate, run: Run, signal: AbortSignal): Promise<Admitted> {
+  /** Undefined where the candidate was not reached, so that it knows nothing of it. */
+  async #try(candidate: Candidate, run: Run, signal: AbortSignal): Promise<Admitted | undefined> {
     const { key: memberKey, random, grant } = this.#deps
     const { home, secret, input } = run
-    const talk = (channel: Channel, candidateKey: Uint8Array): Promise<Admitted> =>
-      admit(channel, {
+    let reached = false
+    const talk = (channel: Channel, candidateKey: Uint8Array): Promise<Admitted> => {
+      reached = true
+      return admit(channel, {
         memberKey,
         candidateKey,
         home,
@@ -133,9 +143,14 @@ class AdmissionService implements Admission {
         makeGrant: (key, name) =>
           grant({ key, role: input.role, name: input.name ?? name, paired: secret.kind }),
       })
+    }
     try {
       return await this.#deps.dial(candidate, talk, signal)
     } catch (error) {
+      if (!reached && !signal.aborted) {
+        this.#deps.log.debug({ device: peerIdOf(candidate.key), err: error }, 'not reached')
+        return undefined
+      }
       if (!(error instanceof PairingError) || error.code !== 'PAIRING_CODE_MISMATCH') throw error
       throw this.#mismatch(candidate.key, error)
     }
