@@ -44,7 +44,7 @@ const SETTINGS = {
   KITH_MESH_PORT: '0',
   KITH_API_PORT: '0',
   KITH_TELEMETRY_INTERVAL: '1s',
-  KITH_TELEMETRY_SENSORS: '*',
+  KITH_TELEMETRY_SENSORS: 'load,cpu,memory.used,disk.available,temperature*,uptime',
   KITH_LOG_LEVEL: 'warn',
 }
 

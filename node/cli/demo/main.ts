@@ -161,7 +161,8 @@ function drawEverySecond(lines: () => readonly string[]): () => void {
   let drawn = 0
   const draw = (): void => {
     const up = inPlace && drawn > 0 ? `\u001b[${drawn}A\u001b[J` : ''
-    const now = lines()
+    // More lines than the terminal has could not be drawn over.
+    const now = inPlace ? lines().slice(0, Math.max(4, process.stdout.rows - 1)) : lines()
     drawn = now.length
     process.stdout.write(`${up}${now.join('\n')}\n`)
   }
