@@ -11,6 +11,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { sha256 } from '../../protocols/identity/index.ts'
 import {
   EMPTY_LOG,
+  FLAGS,
   gapsOf,
   headOf,
   judge,
@@ -25,7 +26,9 @@ import {
 import { toHex } from '../../protocols/wire/index.ts'
 import { NodeError } from '../errors.ts'
 import { transaction, type Migration } from './db.ts'
+import { BOOT_TABLES } from './boots.ts'
 import { LOG_TABLES, logTable, type Fork, type Log, type LogTable } from './pack-logs.ts'
+import { placing, UNPLACED_INDEX, type Placing, type Unplaced } from './placing.ts'
 import {
   READING_TABLES,
   readingTable,
@@ -34,6 +37,7 @@ import {
   type HistoryQuery,
   type ReadingRow,
 } from './readings.ts'
+import { ROLLUP_TABLES, rollupTable, type RollupTable, type SpanLimits } from './rollups.ts'
 
 export const migration: Migration = {
   version: 2,
@@ -47,10 +51,15 @@ export const migration: Migration = {
       flags INTEGER NOT NULL,
       from_ms INTEGER NOT NULL,
       to_ms INTEGER NOT NULL,
+      boot INTEGER,
       bytes BLOB NOT NULL,
       UNIQUE (log, seq)
     ) STRICT;
-    ${READING_TABLES}`,
+    ${BOOT_TABLES}
+    ${UNPLACED_INDEX}
+    CREATE INDEX quarantined_packs ON packs (log, id) WHERE (flags & 8) <> 0;
+    ${READING_TABLES}
+    ${ROLLUP_TABLES}`,
 }
 
 /** Packs removed in one transaction. */
@@ -64,6 +73,8 @@ export interface Incoming {
   readonly pack: Pack
   /** UTC milliseconds by this device's clock. */
   readonly receivedAtMs: number
+  /** This device's own clock is not set. */
+  readonly clockUnset?: boolean | undefined
   /** For a removed device: the last pack that stays accepted. */
   readonly lastSeq?: number | undefined
 }
@@ -100,16 +111,30 @@ export interface PackStore extends PackSource {
   head(device: Uint8Array): number
   heads(): { readonly device: Uint8Array; readonly seq: number }[]
   gaps(device: Uint8Array): SeqRange[]
+  /** When the machine of `device` started, as its packs of that boot tell; UTC milliseconds. */
+  bornMs(device: Uint8Array, bootId: Uint8Array): number | undefined
+  /** Packs that wait for their time to be known; undefined for none. */
+  unplaced(device: Uint8Array): Unplaced | undefined
+  /** Newest time of this log's packs that were made by a clock in step; undefined for none. */
+  newestSyncedMs(device: Uint8Array): number | undefined
+  /** When the newest pack of all was received; undefined for none. */
+  newestReceivedMs(): number | undefined
   history(device: Uint8Array, query: HistoryQuery): (ReadingRow | BucketRow | GapRow)[]
   forks(device: Uint8Array): Fork[]
-  /** An owner looked at the forks and trusts the device again. */
+  /** An owner looked at the forks and trusts the device again, and what came from it since. */
   release(device: Uint8Array): void
   /**
    * Remove up to a few dozen of the oldest packs, by arrival, while they were received before
-   * `receivedBeforeMs` or the database holds more than `maxBytes`. The newest pack of each log stays.
-   * Returns how many went; 0 means done.
+   * `receivedBeforeMs` or the database holds more than `maxBytes`; then summaries that are too old,
+   * or for room the oldest of them. The newest pack of each log stays. Returns how many rows went;
+   * 0 means done.
    */
-  prune(limits: { readonly receivedBeforeMs: number; readonly maxBytes: number }): number
+  prune(limits: Limits): number
+}
+
+export interface Limits extends Partial<SpanLimits> {
+  readonly receivedBeforeMs: number
+  readonly maxBytes: number
 }
 
 export function openPackStore(db: DatabaseSync): PackStore {
@@ -118,15 +143,19 @@ export function openPackStore(db: DatabaseSync): PackStore {
 
 class SqlitePacks implements PackStore {
   readonly #db: DatabaseSync
+  readonly #rollups: RollupTable
   readonly #readings: ReadingTable
   readonly #logs: LogTable
+  readonly #placing: Placing
   readonly #listeners = new Set<(device: Uint8Array) => void>()
   readonly #sql: Record<'bytes' | 'range' | 'first' | 'addPack', StatementSync>
 
   constructor(db: DatabaseSync) {
     this.#db = db
-    this.#readings = readingTable(db)
+    this.#rollups = rollupTable(db)
+    this.#readings = readingTable(db, this.#rollups)
     this.#logs = logTable(db)
+    this.#placing = placing(db, this.#readings)
     this.#sql = {
       bytes: db.prepare('SELECT bytes FROM packs WHERE log = ? AND seq = ?'),
       range: db.prepare(
@@ -134,8 +163,8 @@ class SqlitePacks implements PackStore {
       ),
       first: db.prepare('SELECT min(seq) AS first FROM packs WHERE log = ?'),
       addPack: db.prepare(
-        `INSERT INTO packs (log, seq, received_at, flags, from_ms, to_ms, bytes)
-         VALUES (:log, :seq, :receivedAt, :flags, :fromMs, :toMs, :bytes)`,
+        `INSERT INTO packs (log, seq, received_at, flags, from_ms, to_ms, boot, bytes)
+         VALUES (:log, :seq, :receivedAt, :flags, :fromMs, :toMs, :boot, :bytes)`,
       ),
     }
   }
@@ -148,7 +177,8 @@ class SqlitePacks implements PackStore {
     const pack = this.#withRoom(() => {
       const { state } = this.#logs.ensure(device)
       const made = make(headOf(state) + 1, state.segments.at(-1)?.hash ?? NO_PREV)
-      const outcome = this.#keep({ pack: made, receivedAtMs: nowMs })
+      const clockUnset = made.clock === 'unset'
+      const outcome = this.#keep({ pack: made, receivedAtMs: nowMs, clockUnset })
       if (outcome.verdict !== 'accept') throw new Error(`own pack: ${outcome.verdict}`)
       return made
     })
@@ -198,6 +228,32 @@ class SqlitePacks implements PackStore {
     return gapsOf(this.#logs.find(device)?.state ?? EMPTY_LOG)
   }
 
+  bornMs(device: Uint8Array, bootId: Uint8Array): number | undefined {
+    const log = this.#logs.find(device)
+    return log === undefined ? undefined : this.#placing.bornMs(log.id, bootId)
+  }
+
+  unplaced(device: Uint8Array): Unplaced | undefined {
+    const log = this.#logs.find(device)
+    return log === undefined ? undefined : this.#placing.unplaced(log.id)
+  }
+
+  newestSyncedMs(device: Uint8Array): number | undefined {
+    const doubtful = FLAGS.clockUnsynced | FLAGS.clockImplausible
+    const row = this.#db
+      .prepare(
+        `SELECT to_ms FROM packs WHERE log = ? AND (flags & ${doubtful}) = 0
+         ORDER BY seq DESC LIMIT 1`,
+      )
+      .get(this.#logs.find(device)?.id ?? 0)
+    return row?.['to_ms'] as number | undefined
+  }
+
+  newestReceivedMs(): number | undefined {
+    const row = this.#db.prepare('SELECT received_at FROM packs ORDER BY id DESC LIMIT 1').get()
+    return row?.['received_at'] as number | undefined
+  }
+
   history(device: Uint8Array, query: HistoryQuery): (ReadingRow | BucketRow | GapRow)[] {
     const log = this.#logs.find(device)
     if (log === undefined) return []
@@ -212,13 +268,22 @@ class SqlitePacks implements PackStore {
 
   release(device: Uint8Array): void {
     const log = this.#logs.find(device)
-    if (log !== undefined) this.#logs.setState(log, { ...log.state, quarantined: false })
+    if (log?.state.quarantined !== true) return
+    this.#withRoom(() => {
+      this.#readings.release(log.id)
+      this.#logs.setState(log, { ...log.state, quarantined: false })
+    })
   }
 
-  prune(limits: { readonly receivedBeforeMs: number; readonly maxBytes: number }): number {
+  prune(limits: Limits): number {
+    const { receivedBeforeMs, maxBytes } = limits
+    const { fiveMinutesBeforeMs = -Infinity, hoursBeforeMs = -Infinity } = limits
     return transaction(this.#db, () => {
-      const over = this.#usedBytes() > limits.maxBytes
-      return this.#dropOldest(PRUNE_CHUNK, over ? Infinity : limits.receivedBeforeMs)
+      const over = this.#usedBytes() > maxBytes
+      const dropped = this.#dropOldest(PRUNE_CHUNK, over ? Infinity : receivedBeforeMs)
+      if (dropped > 0) return dropped
+      const aged = this.#rollups.prune({ fiveMinutesBeforeMs, hoursBeforeMs })
+      return aged > 0 || !over ? aged : this.#rollups.makeRoom()
     })
   }
 
@@ -234,15 +299,18 @@ class SqlitePacks implements PackStore {
   #dropOldest(count: number, receivedBeforeMs: number): number {
     const rows = this.#db
       .prepare(
-        `SELECT id, log, received_at, from_ms, to_ms FROM packs AS p
+        `SELECT id, log, received_at, flags, from_ms, to_ms FROM packs AS p
          WHERE seq < (SELECT max(seq) FROM packs WHERE log = p.log) ORDER BY id LIMIT ?`,
       )
-      .all(count) as Record<'id' | 'log' | 'received_at' | 'from_ms' | 'to_ms', number>[]
+      .all(count) as Record<
+      'id' | 'log' | 'received_at' | 'flags' | 'from_ms' | 'to_ms',
+      number
+    >[]
     const drop = this.#db.prepare('DELETE FROM packs WHERE id = ?')
     let dropped = 0
-    for (const { id, log, received_at: at, from_ms: fromMs, to_ms: toMs } of rows) {
+    for (const { id, log, received_at: at, flags, from_ms: fromMs, to_ms: toMs } of rows) {
       if (at >= receivedBeforeMs) break
-      this.#readings.remove(log, id, fromMs, toMs)
+      if ((flags & FLAGS.unplaced) === 0) this.#readings.remove(log, id, fromMs, toMs)
       drop.run(id)
       dropped++
     }
@@ -258,6 +326,7 @@ class SqlitePacks implements PackStore {
         // What is remembered may include what was just undone.
         this.#logs.forget()
         this.#readings.forget()
+        this.#placing.forget()
         if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error
         if (tries >= MAX_ROOM_TRIES || !this.#makeRoom()) throw noRoom(error)
       }
@@ -267,7 +336,10 @@ class SqlitePacks implements PackStore {
   /** False where nothing could be removed. */
   #makeRoom(): boolean {
     try {
-      const dropped = transaction(this.#db, () => this.#dropOldest(PRUNE_CHUNK, Infinity))
+      const dropped = transaction(
+        this.#db,
+        () => this.#dropOldest(PRUNE_CHUNK, Infinity) || this.#rollups.makeRoom(),
+      )
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
       return dropped > 0
     } catch (error) {
@@ -278,13 +350,14 @@ class SqlitePacks implements PackStore {
 
   /** Judge one pack and write what follows from it. Inside a transaction. */
   #keep(incoming: Incoming): Outcome {
-    const { pack, receivedAtMs, lastSeq } = incoming
+    const { pack, receivedAtMs } = incoming
     const log = this.#logs.ensure(pack.device)
+    const bornMs = this.#placing.bornMs(log.id, pack.bootId)
     const hashAt = (seq: number): Uint8Array | undefined => {
       const kept = this.#bytesAt(log, seq)
       return kept === undefined ? undefined : sha256(kept)
     }
-    const judgement = judge(log.state, pack, { receivedAtMs, lastSeq, hashAt })
+    const judgement = judge(log.state, pack, { ...incoming, bornMs, hashAt })
     if (judgement.verdict === 'fork') {
       const { against, state, verdict } = judgement
       const kept = this.#bytesAt(log, against)
@@ -298,16 +371,25 @@ class SqlitePacks implements PackStore {
       const { lastInsertRowid: id } = this.#sql.addPack.run({
         log: log.id,
         seq: pack.seq,
-        receivedAt: receivedAtMs,
+        // A clock that is not set says nothing about the order of things.
+        receivedAt: incoming.clockUnset === true ? this.#latest(receivedAtMs) : receivedAtMs,
         flags,
         fromMs: minOf(times),
         toMs: maxOf(times),
+        boot: this.#placing.boot(log.id, pack),
         bytes: pack.bytes,
       })
-      this.#readings.insert(log.id, Number(id), pack, times)
+      if ((flags & FLAGS.unplaced) === 0) {
+        this.#readings.insert(log.id, Number(id), { pack, times, flags })
+      }
+      this.#placing.placeSome()
       this.#logs.setState(log, state)
     }
     return { ...incoming, ...judgement }
+  }
+
+  #latest(receivedAtMs: number): number {
+    return Math.max(receivedAtMs, this.newestReceivedMs() ?? receivedAtMs)
   }
 
   #bytesAt(log: Log, seq: number): Uint8Array | undefined {

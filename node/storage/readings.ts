@@ -1,11 +1,14 @@
 /**
  * Readings as rows, for questions about the past. The signed packs are the truth; these rows repeat
- * what is in them, filed under the time that the receiver trusts, and go when their pack goes.
+ * what is in them, filed under the time that the receiver trusts, and go when their pack goes. What
+ * is left of them then are the summaries of rollups.ts.
  */
 import type { DatabaseSync } from 'node:sqlite'
 
-import type { Pack, Reading } from '../../protocols/telemetry/index.ts'
-import { NodeError } from '../errors.ts'
+import { FLAGS, type Pack, type Reading } from '../../protocols/telemetry/index.ts'
+import type { Measured, RollupTable } from './rollups.ts'
+import { sensorTable, type Sensor } from './sensor-rows.ts'
+import { plan, spanRows } from './spans.ts'
 
 export const READING_TABLES = `
   CREATE TABLE sensors (
@@ -26,9 +29,13 @@ export const READING_TABLES = `
   ) STRICT, WITHOUT ROWID;
 `
 
-/** Sensors of one log that get rows; what a device invents beyond stays in its packs only. */
-const MAX_SENSORS = 1024
-/** Most rows, or buckets of one sensor, that one question may return. */
+const KEPT_APART = `
+  SELECT r.sensor, r.t_ms AS atMs, p.seq, r.i, r.value FROM packs p
+  JOIN sensors s ON s.log = p.log AND s.kind <> 'string'
+  JOIN readings r ON r.sensor = s.id AND r.t_ms BETWEEN p.from_ms AND p.to_ms AND r.pack = p.id
+  WHERE p.log = ? AND (p.flags & ${FLAGS.quarantined}) <> 0`
+
+/** Most readings that one question may return. */
 const MAX_ROWS = 10_000
 
 export interface HistoryQuery {
@@ -38,7 +45,7 @@ export interface HistoryQuery {
   readonly sinceMs: number
   /** And before here. */
   readonly untilMs: number
-  /** One summary for each span of this length instead of each reading. */
+  /** One summary for each span of this length instead of each reading: whole spans, see spans.ts. */
   readonly everyMs?: number | undefined
   /** Most readings to return, oldest first; 10,000 where absent. Not for summaries. */
   readonly limit?: number | undefined
@@ -52,13 +59,18 @@ export interface ReadingRow extends Reading {
   readonly flags: number
 }
 
-/** Numbers of one sensor in one span; true counts as 1, text is left out. */
+/**
+ * Numbers of one sensor in one span; true counts as 1, text is left out, and so is what came after
+ * proof of two histories.
+ */
 export interface BucketRow {
   readonly kind: 'bucket'
   readonly sensor: string
   readonly unit?: string
   /** Start of the span. */
   readonly atMs: number
+  /** Length of the span: as asked, or longer where shorter ones are no longer kept. */
+  readonly everyMs: number
   readonly min: number
   readonly mean: number
   readonly max: number
@@ -68,85 +80,64 @@ export interface BucketRow {
 
 export interface ReadingTable {
   /** Write the rows of one pack; inside the caller's transaction. */
-  insert(log: number, packId: number, pack: Pack, times: readonly number[]): void
-  /** Remove the rows of one pack, whose times lie in `fromMs`..`toMs`. */
+  insert(log: number, packId: number, kept: FiledPack): void
+  /** Remove the rows of one pack, whose times lie in `fromMs`..`toMs`; what they add up to stays. */
   remove(log: number, packId: number, fromMs: number, toMs: number): void
+  /** Packs that were kept apart count from now on; inside the caller's transaction. */
+  release(log: number): void
   /** @throws NodeError NODE_USAGE where the span holds too many buckets */
   query(log: number, query: HistoryQuery): (ReadingRow | BucketRow)[]
   /** Forget what is remembered of the tables, after a transaction was undone. */
   forget(): void
 }
 
-interface Sensor {
-  readonly id: number
-  readonly name: string
-  readonly unit: string
-  readonly kind: string
+/** A pack, the times to file its readings under, and its `FLAGS`. */
+export interface FiledPack {
+  readonly pack: Pack
+  readonly times: readonly number[]
+  readonly flags: number
 }
 
-export function readingTable(db: DatabaseSync): ReadingTable {
-  const known = new Map<number, Map<string, number | undefined>>()
-  const listSensors = db.prepare('SELECT id, name, unit, kind FROM sensors WHERE log = ?')
-  const addSensor = db.prepare('INSERT INTO sensors (log, name, unit, kind) VALUES (?, ?, ?, ?)')
-  const addReading = db.prepare(
+export function readingTable(db: DatabaseSync, rollups: RollupTable): ReadingTable {
+  const sensors = sensorTable(db)
+  const add = db.prepare(
     'INSERT INTO readings (sensor, t_ms, pack, i, value) VALUES (?, ?, ?, ?, ?)',
   )
-  const dropReadings = db.prepare(
+  const drop = db.prepare(
     'DELETE FROM readings WHERE sensor = ? AND t_ms BETWEEN ? AND ? AND pack = ?',
   )
-
-  function sensorsOf(log: number): Map<string, number | undefined> {
-    let found = known.get(log)
-    if (found === undefined) {
-      const rows = listSensors.all(log) as unknown as Sensor[]
-      found = new Map(rows.map(({ id, name, unit, kind }) => [keyOf(name, unit, kind), id]))
-      known.set(log, found)
-    }
-    return found
-  }
-
-  function sensorId(log: number, { sensor, unit = '', value }: Reading): number | undefined {
-    const sensors = sensorsOf(log)
-    const key = keyOf(sensor, unit, typeof value)
-    const id = sensors.get(key)
-    if (id !== undefined || sensors.size >= MAX_SENSORS) return id
-    const added = Number(addSensor.run(log, sensor, unit, typeof value).lastInsertRowid)
-    sensors.set(key, added)
-    return added
-  }
-
   return {
-    insert(log, packId, pack, times) {
+    insert(log, packId, { pack, times, flags }) {
+      const numbers: Measured[] = []
       for (const [i, reading] of pack.readings.entries()) {
-        const sensor = sensorId(log, reading)
+        const sensor = sensors.idOf(log, reading)
         if (sensor === undefined) continue
-        const kept = typeof reading.value === 'boolean' ? Number(reading.value) : reading.value
-        addReading.run(sensor, times[i] ?? 0, packId, i, kept)
+        const value = typeof reading.value === 'boolean' ? Number(reading.value) : reading.value
+        const atMs = times[i] ?? 0
+        add.run(sensor, atMs, packId, i, value)
+        if (typeof value === 'number') numbers.push({ sensor, atMs, seq: pack.seq, i, value })
       }
+      if ((flags & FLAGS.quarantined) === 0) rollups.add(numbers)
     },
     remove(log, packId, fromMs, toMs) {
-      for (const id of sensorsOf(log).values()) {
-        if (id !== undefined) dropReadings.run(id, fromMs, toMs, packId)
-      }
+      for (const id of sensors.idsOf(log)) drop.run(id, fromMs, toMs, packId)
+      rollups.dropped(log, toMs)
+    },
+    release(log) {
+      const rows = db.prepare(KEPT_APART).iterate(log) as IterableIterator<unknown>
+      for (const row of rows) rollups.add([row as Measured])
+      db.prepare(`UPDATE packs SET flags = flags & ~${FLAGS.quarantined} WHERE log = ?`).run(log)
     },
     query(log, query) {
-      const wanted = (
-        db
-          .prepare('SELECT id, name, unit, kind FROM sensors WHERE log = ? AND name GLOB ?')
-          .all(log, query.sensor ?? '*') as unknown as Sensor[]
-      ).slice(0, MAX_SENSORS)
-      if (wanted.length === 0) return []
-      const sensors = new Map(wanted.map((sensor) => [sensor.id, sensor]))
-      return query.everyMs === undefined
-        ? eachReading(db, sensors, query)
-        : buckets(db, sensors, { ...query, everyMs: query.everyMs })
+      const wanted = sensors.matching(log, query.sensor ?? '*')
+      if (wanted.size === 0) return []
+      const { everyMs } = query
+      return everyMs === undefined
+        ? eachReading(db, wanted, query)
+        : summaries({ db, rollups }, { log, sensors: wanted }, { ...query, everyMs })
     },
-    forget: () => known.clear(),
+    forget: () => sensors.forget(),
   }
-}
-
-function keyOf(name: string, unit: string, kind: string): string {
-  return `${name} ${unit} ${kind}`
 }
 
 type Sensors = ReadonlyMap<number, Sensor>
@@ -171,39 +162,32 @@ function eachReading(db: DatabaseSync, sensors: Sensors, query: HistoryQuery): R
   })
 }
 
-function buckets(
-  db: DatabaseSync,
-  sensors: Sensors,
-  query: HistoryQuery & { everyMs: number },
+function summaries(
+  { db, rollups }: { readonly db: DatabaseSync; readonly rollups: RollupTable },
+  { log, sensors }: { readonly log: number; readonly sensors: Sensors },
+  query: HistoryQuery & { readonly everyMs: number },
 ): BucketRow[] {
-  const { sinceMs, untilMs, everyMs } = query
-  if (!(everyMs >= 1) || (untilMs - sinceMs) / everyMs > MAX_ROWS) {
-    throw new NodeError('NODE_USAGE', `More than ${MAX_ROWS} spans were asked for.`, {
-      hint: 'Ask for longer spans, or for a shorter time.',
+  const numbers = [...sensors.values()].filter(({ kind }) => kind !== 'string')
+  const ids = numbers.map(({ id }) => id)
+  const asked = { ...query, everyMs: Math.max(1, Math.floor(query.everyMs)) }
+  const parts = plan(asked, oldestOf(db, ids), (level) => rollups.completeFrom(log, level))
+  return parts
+    .flatMap((part) => spanRows(db, part, { log, sensors: ids }))
+    .map(({ sensor: id, ...row }) => {
+      const { name, unit } = sensors.get(id) ?? { name: '', unit: '' }
+      return { kind: 'bucket', sensor: name, ...unitOf(unit), ...row }
     })
-  }
-  const from = `FROM readings WHERE sensor IN (${[...sensors.keys()].join(',')})
-    AND t_ms >= :since AND t_ms < :until AND typeof(value) <> 'text' GROUP BY 1, 2`
-  // Numbers are bound as floating point.
-  const span = 'CAST((t_ms - :since) / :every AS INTEGER)'
-  const args = { since: sinceMs, until: untilMs, every: Math.floor(everyMs) }
-  const rows = db
-    .prepare(
-      `SELECT sensor, ${span} AS span, min(value) AS min, avg(value) AS mean, max(value) AS max,
-       count(*) AS count ${from} ORDER BY 2, 1`,
-    )
-    .all(args) as unknown as (Omit<BucketRow, 'sensor'> & { sensor: number; span: number })[]
-  // With max() alone, SQLite takes the other columns from the row that has the maximum.
-  const lasts = db
-    .prepare(`SELECT sensor, ${span} AS span, max(t_ms), value AS last ${from}`)
-    .all(args) as unknown as { sensor: number; span: number; last: number }[]
-  const lastOf = new Map(lasts.map(({ sensor, span: at, last }) => [`${sensor}/${at}`, last]))
-  return rows.map(({ sensor, span: at, min, mean, max, count }) => {
-    const { name, unit } = sensors.get(sensor) ?? { name: '', unit: '' }
-    const last = lastOf.get(`${sensor}/${at}`) ?? mean
-    const atMs = sinceMs + at * Math.floor(everyMs)
-    return { kind: 'bucket', sensor: name, ...unitOf(unit), atMs, min, mean, max, last, count }
-  })
+}
+
+/** Time of the oldest row of any kind, short of the oldest reading by an hour at most. */
+function oldestOf(db: DatabaseSync, sensors: readonly number[]): number {
+  const oldest = db.prepare(
+    `SELECT min(
+       ifnull((SELECT min(t_ms) FROM rollups WHERE sensor = :id AND level = 60), 9e15),
+       ifnull((SELECT min(t_ms) FROM rollups WHERE sensor = :id AND level = 5), 9e15),
+       ifnull((SELECT min(t_ms) FROM readings WHERE sensor = :id), 9e15)) AS oldest`,
+  )
+  return Math.min(...sensors.map((id) => (oldest.get({ id }) as { oldest: number }).oldest))
 }
 
 function unitOf(unit: string): { unit?: string } {

@@ -45,10 +45,10 @@ function memoryStore(): PackStore {
 }
 
 function append(store: PackStore, readings: readonly Reading[], nowMs = START_MS): Pack {
-  const bootId = new Uint8Array(16)
+  const rest = { bootId: new Uint8Array(16), epoch: 0, clock: 'synced', readings } as const
   return store.appendOwn(
     own.key,
-    (seq, prev) => sealPack({ bootId, seq, prev, epoch: 0, clock: 'synced', readings }, HOME, own),
+    (seq, prev) => sealPack({ ...rest, seq, prev, mono: seq, born: nowMs - seq }, HOME, own),
     nowMs,
   )
 }
@@ -212,6 +212,7 @@ describe('history', () => {
         sensor: 'load',
         unit: 'count',
         atMs: START_MS,
+        everyMs: 1000,
         min: 1,
         mean: 2,
         max: 3,
@@ -223,6 +224,7 @@ describe('history', () => {
         sensor: 'load',
         unit: 'count',
         atMs: START_MS + 1000,
+        everyMs: 1000,
         min: 10,
         mean: 10,
         max: 10,
@@ -255,7 +257,10 @@ describe('history', () => {
   it('refuses a question with too many spans', () => {
     const store = memoryStore()
     append(store, [reading()])
-    assert.throws(() => store.history(own.key, { ...all, everyMs: 1 }), { code: 'NODE_USAGE' })
+    assert.throws(
+      () => store.history(own.key, { ...all, untilMs: START_MS + 20_000, everyMs: 1 }),
+      { code: 'NODE_USAGE' },
+    )
   })
 })
 
