@@ -6,6 +6,7 @@
 import { parse, stringify, TomlError } from 'smol-toml'
 
 import { SETTING_KEYS, SETTINGS, type SettingKey } from './config-schema.ts'
+import { checkSensor, type SensorSettings } from './config-sensors.ts'
 import { checkValue, formatDuration, formatSize, type SettingValue } from './config-values.ts'
 import { NodeError } from './errors.ts'
 
@@ -19,8 +20,13 @@ export interface ConfigProblem {
 
 export interface ConfigText {
   readonly values: ReadonlyMap<SettingKey, SettingValue>
+  /** The tables `[sensor.NAME]` that are in order. */
+  readonly sensors: readonly SensorSettings[]
   readonly problems: readonly ConfigProblem[]
 }
+
+/** As many tables `[sensor.NAME]` as one device may have. */
+const MAX_SENSORS = 256
 
 /** Never throws: what is wrong is in `problems`. */
 export function readConfigText(text: string): ConfigText {
@@ -30,11 +36,13 @@ export function readConfigText(text: string): ConfigText {
   } catch (error) {
     if (!(error instanceof TomlError)) throw error
     const why = error.message.split('\n')[0] ?? 'not TOML'
-    return { values: new Map(), problems: [{ key: '', line: error.line, why }] }
+    return { values: new Map(), sensors: [], problems: [{ key: '', line: error.line, why }] }
   }
   const values = new Map<SettingKey, SettingValue>()
   const problems: ConfigProblem[] = []
-  for (const [key, raw] of flatten(table)) {
+  const { sensor = {}, ...settings } = table
+  const sensors = readSensors(text, sensor, problems)
+  for (const [key, raw] of flatten(settings)) {
     const line = lineOf(text, key)
     if (!isSettingKey(key)) {
       problems.push({ key, line, why: unknownKey(key) })
@@ -44,7 +52,42 @@ export function readConfigText(text: string): ConfigText {
     if (checked.ok) values.set(key, checked.value)
     else problems.push({ key, line, why: checked.why })
   }
-  return { values, problems }
+  return { values, sensors, problems }
+}
+
+function readSensors(text: string, tables: unknown, problems: ConfigProblem[]): SensorSettings[] {
+  if (!isTable(tables)) {
+    const why = 'sensors are tables, written [sensor.NAME]'
+    problems.push({ key: 'sensor', line: lineOf(text, 'sensor'), why })
+    return []
+  }
+  const entries = Object.entries(tables)
+  if (entries.length > MAX_SENSORS) {
+    const why = `there must be at most ${MAX_SENSORS} sensors`
+    problems.push({ key: 'sensor', line: lineOf(text, 'sensor'), why })
+  }
+  return entries.slice(0, MAX_SENSORS).flatMap(([name, table]) => {
+    const checked = checkSensor(name, table)
+    if (checked.ok) return [checked.sensor]
+    const place = `sensor.${name}`
+    for (const { key, why, known } of checked.problems) {
+      const path = key === '' ? place : `${place}.${key}`
+      const line = lineOf(text, path, place)
+      problems.push({
+        key: path,
+        line,
+        why: known === undefined ? why : unknownSensorKey(key, known),
+      })
+    }
+    return []
+  })
+}
+
+function unknownSensorKey(key: string, known: readonly string[]): string {
+  const near = nearest(key, known)
+  return near === undefined
+    ? `there is no such key; there are ${known.join(', ')}`
+    : `there is no such key; did you mean ${near}?`
 }
 
 export function isSettingKey(key: string): key is SettingKey {
@@ -105,11 +148,12 @@ function isTable(value: unknown): value is Record<string, unknown> {
 }
 
 /** Line of the assignment to `key`, or of its section; undefined where neither is plain to see. */
-function lineOf(text: string, key: string): number | undefined {
+function lineOf(text: string, key: string, table = key): number | undefined {
   const [section] = key.split('.', 1)
   const places = assignments(text)
   const found =
     places.find(({ path }) => path === key) ??
+    places.find(({ path }) => path === table) ??
     places.find(({ path }) => path.split('.', 1)[0] === section)
   return found?.line
 }
@@ -136,11 +180,13 @@ export function setInText(text: string, key: SettingKey, value: SettingValue): s
   const [section = '', name = ''] = key.split('.')
   const assignment = `${name} = ${tomlValue(key, value)}`
   const changed = replaceOrInsert(text, { key, section, assignment })
-  const { values, problems } = readConfigText(changed)
-  const before = readConfigText(text).values
-  const kept = [...before].every(
-    ([other, was]) => other === key || JSON.stringify(values.get(other)) === JSON.stringify(was),
-  )
+  const { values, sensors, problems } = readConfigText(changed)
+  const before = readConfigText(text)
+  const kept =
+    JSON.stringify(sensors) === JSON.stringify(before.sensors) &&
+    [...before.values].every(
+      ([other, was]) => other === key || JSON.stringify(values.get(other)) === JSON.stringify(was),
+    )
   if (problems.length > 0 || !kept || JSON.stringify(values.get(key)) !== JSON.stringify(value)) {
     throw new NodeError('NODE_CONFIG', `The file cannot be changed safely at ${key}.`, {
       hint: `Nothing was changed. Edit it by hand: [${section}] ${assignment}`,

@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises'
 
 import { isSettingKey, readConfigText, unknownKey, type ConfigProblem } from './config-file.ts'
 import { SETTING_KEYS, SETTINGS, type ConfigValues, type SettingKey } from './config-schema.ts'
+import type { SensorSettings } from './config-sensors.ts'
 import { checkTextValue, type Checked, type SettingValue } from './config-values.ts'
 import { NodeError } from './errors.ts'
 import { resolvePaths, type Paths } from './paths.ts'
@@ -19,6 +20,8 @@ export type ConfigSource = 'flag' | 'environment' | 'file' | 'default'
 export interface Config extends ConfigValues {
   readonly paths: Paths
   readonly sources: Readonly<Record<SettingKey, ConfigSource>>
+  /** The tables `[sensor.NAME]` of the file. */
+  readonly sensors: readonly SensorSettings[]
 }
 
 export interface ConfigInputs {
@@ -60,7 +63,7 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
     sources[key] = source
   }
   if (values.get('device.name') === '') values.set('device.name', deviceName(inputs.hostName))
-  return Object.freeze({ ...nest(values), paths, sources })
+  return Object.freeze({ ...nest(values), paths, sources, sensors: file.sensors })
 }
 
 /** The host name without its domain, cut to what a device's name may be. */

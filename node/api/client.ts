@@ -53,6 +53,7 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     remove: (ref, options) => ask('POST', `${device(ref)}/removal`, options),
     sensors: () => ask('GET', '/sensors'),
     setSensor: (name, on) => ask('PATCH', `/sensors/${encodeURIComponent(name)}`, { on }),
+    push: (values) => ask('POST', '/readings', { values }),
     doctor: () => ask('GET', '/doctor'),
     config: () => ask('GET', '/config'),
     dashboardLink: () => ask('POST', '/dashboard-link'),

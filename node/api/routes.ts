@@ -84,6 +84,15 @@ const changeDevice = v.pipe(
 )
 const removeDevice = v.strictObject({ reason: v.optional(text(64)) })
 const readings = v.strictObject({ device: v.optional(text(128)), sensor: v.optional(text(64)) })
+const pushed = v.strictObject({
+  values: v.pipe(
+    v.array(
+      v.strictObject({ sensor: text(64), value: v.union([v.number(), v.boolean(), text(64)]) }),
+    ),
+    v.minLength(1),
+    v.maxLength(256),
+  ),
+})
 const history = v.strictObject({
   sensor: v.optional(text(64)),
   since: v.optional(wholeNumber),
@@ -227,6 +236,15 @@ const readingRoutes: readonly Route[] = [
     body: v.strictObject({ on: v.boolean() }),
     summary: 'Switch a sensor on or off',
     handle: ({ view, ref, body }) => view.setSensor(ref, body.on),
+  }),
+  route({
+    method: 'POST',
+    path: '/readings',
+    answer: 'none',
+    body: pushed,
+    socketOnly: true,
+    summary: 'Values from another program, for sensors of type push',
+    handle: ({ view, body }) => view.push(body.values),
   }),
   route({
     method: 'GET',

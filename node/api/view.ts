@@ -147,6 +147,12 @@ export interface SensorView {
   readonly description: string
 }
 
+/** A value from another program, for a sensor of type `push`. The device stamps it. */
+export interface PushedValue {
+  readonly sensor: string
+  readonly value: number | boolean | string
+}
+
 export interface ReadingQuery {
   /** A reference to a device; all of them without it. */
   readonly device?: string | undefined
@@ -253,3 +259,5 @@ export interface NodeView {
    */
   events(since: number | undefined, signal: AbortSignal): AsyncIterable<EventView>
 }
+  /** Take values in order; the first that is no number ends it, and the ones before are taken. */
+  push(values: readonly PushedValue[]): Promise<void>

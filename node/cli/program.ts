@@ -163,6 +163,14 @@ function addReadings(program: Command, run: Run): void {
     .argument('<sensor>')
     .description('switch a sensor off')
     .action(run(async () => (await load()).disable))
+  sensors
+    .command('push')
+    .argument(
+      '[name-and-value...]',
+      'sensor and value, by turns; without them JSON lines from standard input',
+    )
+    .description('hand in values that another program measured')
+    .action(run(async () => (await import('./commands/push.ts')).push, { long: true }))
   program
     .command('watch')
     .argument('[device/sensor]')

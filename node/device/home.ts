@@ -10,7 +10,7 @@ import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { Scope } from '../lifecycle.ts'
 import { startMesh, type Mesh } from '../mesh/mesh.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
-import { builtInSources } from '../services/sensors/index.ts'
+import { builtInSources, configuredSources } from '../services/sensors/index.ts'
 import {
   startTelemetry,
   type Telemetry,
@@ -130,8 +130,11 @@ function telemetryOf(
       follows: () => reads(signer.key),
       mayRead: (peer) => reads(peer),
       epoch: () => members.state.epoch,
-      clockQuality: () => (existsSync(CLOCK_SYNCED) ? 'synced' : 'unsynced'),
-      sources: builtInSources({ dataDir: config.paths.dataDir }),
+      time,
+      sources: [
+        ...builtInSources({ dataDir: config.paths.dataDir }),
+        ...configuredSources(config.sensors, { clock, random }),
+      ],
       settings: {
         enabled: sensors,
         intervalMs: interval,

@@ -8,7 +8,7 @@ import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
 import { deviceRows } from './rows.ts'
 
-type ReadingsView = Pick<NodeView, 'sensors' | 'setSensor' | 'watch' | 'history'>
+type ReadingsView = Pick<NodeView, 'sensors' | 'setSensor' | 'push' | 'watch' | 'history'>
 
 /** Rows asked of the disk at a time. */
 const PAGE_ROWS = 1000
@@ -38,6 +38,10 @@ export function readingsView(base: DeviceBase, requireHome: () => Home): Reading
     },
 
     async *watch({ device: ref, sensor }, signal) {
+    async push(values) {
+      requireHome().telemetry.push(values)
+    },
+
       const home = requireHome()
       const device = ref === undefined ? undefined : keyOf(home, ref)
       for await (const live of home.telemetry.watch({ device, sensor }, signal)) {

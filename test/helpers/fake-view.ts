@@ -143,6 +143,7 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
         throw new NodeError('NODE_NOT_FOUND', `There is no sensor ${name}.`)
       return { name, unit: 'Cel', on, value: null, description: 'Air' }
     },
+    push: async () => undefined,
     watch: (_query, signal) => endless(READINGS, signal),
     async *history() {
       yield* [

@@ -66,6 +66,12 @@ export const WALLS: readonly Wall[] = [
     packages: PURE,
   },
   {
+    // Settings of sensors name units, which telemetry knows.
+    files: /^node\/config-sensors\.ts$/,
+    may: only(BASE, String.raw`protocols\/telemetry\/index\.ts`),
+    packages: /^valibot$/,
+  },
+  {
     files: only(BASE),
     may: only(PROTOCOL_BASE, String.raw`protocols\/identity\/index\.ts`, BASE),
     packages: NO_LIBP2P,

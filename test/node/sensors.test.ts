@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import pino from 'pino'
 
-import { builtInSources, isChosen, type SensorSource } from '../../node/services/sensors/index.ts'
+import { builtInSources, isChosen, type PolledSource } from '../../node/services/sensors/index.ts'
 import { createSampler } from '../../node/services/telemetry/sampler.ts'
 import { requireReading, type Reading } from '../../protocols/telemetry/index.ts'
 import { virtualClock } from '../helpers/clock.ts'
@@ -23,13 +23,13 @@ function file(path: string, text: string): void {
   writeFileSync(join(root, path), text)
 }
 
-function source(id: string): SensorSource {
+function source(id: string): PolledSource {
   const found = builtInSources({ root, dataDir: root }).find((one) => one.id === id)
   assert.ok(found)
   return found
 }
 
-async function valuesOf(one: SensorSource): Promise<Record<string, unknown>> {
+async function valuesOf(one: PolledSource): Promise<Record<string, unknown>> {
   return Object.fromEntries((await one.read()).map(({ sensor, value }) => [sensor, value]))
 }
 
@@ -126,7 +126,7 @@ describe('choosing sensors', () => {
 })
 
 describe('sampling', () => {
-  function sampling(sources: readonly SensorSource[], enabled: readonly string[] = ['*']) {
+  function sampling(sources: readonly PolledSource[], enabled: readonly string[] = ['*']) {
     const clock = virtualClock()
     const got: Reading[] = []
     const log = pino({ level: 'silent' })
@@ -135,7 +135,7 @@ describe('sampling', () => {
     return { clock, got, sampler }
   }
 
-  function fake(id: string, read: () => Promise<number>): SensorSource {
+  function fake(id: string, read: () => Promise<number>): PolledSource {
     return {
       id,
       describe: () => [{ name: id, unit: 'count', description: id }],
@@ -161,7 +161,7 @@ describe('sampling', () => {
   it('goes on with the others when one fails and one never answers', async () => {
     const broken = fake('broken', () => Promise.reject(new Error('no such bus')))
     const silent = fake('silent', () => new Promise(() => undefined))
-    const mute: SensorSource = {
+    const mute: PolledSource = {
       ...broken,
       id: 'mute',
       describe: () => {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { sensorPart, type SensorInfo, type SensorSource } from './source.ts'
+import { sensorPart, type SensorInfo, type PolledSource } from './source.ts'
 import { numberIn } from './system.ts'
 
 /** Columns of /proc/net/dev, counted after the interface's name (proc_pid_net(5)). */
@@ -14,7 +14,7 @@ const COLUMNS = [
 ] as const
 
 /** Counters of each network interface but the loopback, as the kernel has them since it started. */
-export function networkSource(root: string): SensorSource {
+export function networkSource(root: string): PolledSource {
   const path = join(root, 'proc/net/dev')
   return {
     id: 'network',

@@ -15,14 +15,56 @@ export interface Sample {
   readonly value: number | boolean | string
 }
 
-export interface SensorSource {
+/** Which of a sensor's readings are worth keeping; all of them where nothing is said. */
+export interface Pace {
+  /** Polled: how often it is read. Else: the shortest time between two readings, the newest counts. */
+  readonly intervalMs?: number | undefined
+  /** A reading that differs from the one before by less is left out. */
+  readonly deadband?: number | undefined
+  /** Values are rounded to whole steps of this, and a value that is the same again is left out. */
+  readonly resolution?: number | undefined
+  /** What was measured after this time is not left out, changed or not. */
+  readonly heartbeatMs?: number | undefined
+}
+
+interface Common {
   /** Beginning of the names of all its sensors. */
   readonly id: string
+  readonly pace?: Pace
+  /** A person asked for it by name in the settings: it is on unless switched off. */
+  readonly asked?: boolean
   /** What it can measure on this machine now. */
   describe(): SensorInfo[]
-  /** Measure once. Rejects where the machine does not answer; sensors that are gone are left out. */
-  read(): Promise<Sample[]>
 }
+
+/** A source that is asked. */
+export interface PolledSource extends Common {
+  /** Measure once. Rejects where the machine does not answer; sensors that are gone are left out. */
+  read(signal?: AbortSignal): Promise<Sample[]>
+}
+
+/** Where a source that speaks by itself puts what it says. */
+export interface Sink {
+  readonly sample: (sample: Sample) => void
+  /** It is connected, and waits for something to be said. */
+  readonly ready: () => void
+  /** It works, but what it said last was of no use. */
+  readonly problem: (error: Error) => void
+}
+
+/** A source that speaks by itself. */
+export interface StreamSource extends Common {
+  /** Until `signal` aborts. Where it ends or rejects before, it is started again, later each time. */
+  run(sink: Sink, signal: AbortSignal): Promise<void>
+}
+
+/** A source that other programs fill through the local API. */
+export interface PushSource extends StreamSource {
+  /** False where it is not running. @throws RangeError where the value is of no use */
+  push(value: unknown): boolean
+}
+
+export type SensorSource = PolledSource | StreamSource | PushSource
 
 /** One letter, digit or `-` for each character of a machine's name that SenML does not allow. */
 export function sensorPart(name: string): string {

@@ -2,10 +2,10 @@
 import { readFile, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import type { Sample, SensorInfo, SensorSource } from './source.ts'
+import type { Sample, SensorInfo, PolledSource } from './source.ts'
 
 /** Average length of the run queue over the last minute. */
-export function loadSource(root: string): SensorSource {
+export function loadSource(root: string): PolledSource {
   const info = { name: 'load', unit: 'count', description: 'Processes waiting to run, 1 minute' }
   return {
     id: 'load',
@@ -18,7 +18,7 @@ export function loadSource(root: string): SensorSource {
 }
 
 /** Part of the processors' time that was not idle since the reading before; none at the first. */
-export function cpuSource(root: string): SensorSource {
+export function cpuSource(root: string): PolledSource {
   const info = { name: 'cpu', unit: '/', description: 'Processor time in use, 0 to 1' }
   let before: { readonly idle: number; readonly total: number } | undefined
   return {
@@ -39,7 +39,7 @@ export function cpuSource(root: string): SensorSource {
   }
 }
 
-export function memorySource(root: string): SensorSource {
+export function memorySource(root: string): PolledSource {
   const used = { name: 'memory.used', unit: 'B', description: 'Memory in use' }
   const available = {
     name: 'memory.available',
@@ -59,7 +59,7 @@ export function memorySource(root: string): SensorSource {
   }
 }
 
-export function uptimeSource(root: string): SensorSource {
+export function uptimeSource(root: string): PolledSource {
   const info = { name: 'uptime', unit: 's', description: 'Time since the machine started' }
   return {
     id: 'uptime',
@@ -72,7 +72,7 @@ export function uptimeSource(root: string): SensorSource {
 }
 
 /** The file system that `path` is on. */
-export function diskSource(path: string): SensorSource {
+export function diskSource(path: string): PolledSource {
   const used = {
     name: 'disk.used',
     unit: 'B',

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { sensorPart, type Sample, type SensorInfo, type SensorSource } from './source.ts'
+import { sensorPart, type Sample, type SensorInfo, type PolledSource } from './source.ts'
 import { numberIn } from './system.ts'
 
 interface Probe extends SensorInfo {
@@ -13,7 +13,7 @@ interface Probe extends SensorInfo {
  * Every temperature that the kernel offers: thermal zones, and hwmon chips. Probes are looked for at
  * each reading, because they come and go with what is plugged in.
  */
-export function temperatureSource(root: string): SensorSource {
+export function temperatureSource(root: string): PolledSource {
   const probes = (): Probe[] => [...thermalZones(root), ...chips(root)]
   return {
     id: 'temperature',

@@ -36,7 +36,7 @@ import {
   type TelemetryEvents,
 } from './live.ts'
 import { createPublisher } from './publisher.ts'
-import { createSampler, type SensorState } from './sampler.ts'
+import { createSampler, type PushedValue, type Sampler, type SensorState } from './sampler.ts'
 
 export interface TelemetryDeps {
   readonly mesh: TelemetryMesh
@@ -77,6 +77,8 @@ export interface Telemetry extends AsyncDisposable {
   readonly events: Emitter<TelemetryEvents>
   /** Put readings of this device into its log; at once with `now`, else within ten seconds. */
   publish(readings: readonly Reading[], options?: { readonly now?: boolean }): void
+  /** Values of other programs for sensors that take them. @throws NodeError, see Sampler */
+  push(values: readonly PushedValue[]): void
   /** Make a pack of what waits, now. False where the disk is full. */
   flushNow(): boolean
   watch(
@@ -150,13 +152,12 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
     events,
     publish(readings, { now = false } = {}) {
       publisher.add(readings)
+    ...measured(sampler),
       if (now) publisher.flush()
     },
     flushNow: () => publisher.flush(),
     watch: (filter, watchSignal) =>
       watchReadings(events, filter, AbortSignal.any([until, watchSignal])),
-    sensors: () => sampler.sensors(),
-    setEnabled: (sensor, on) => sampler.setEnabled(sensor, on),
     setMembers(list) {
       members = byKey(list)
       intake.membersChanged()
@@ -187,6 +188,15 @@ function asked({
 
 function byKey(members: readonly TelemetryMember[]): Map<string, TelemetryMember> {
   return new Map(members.map((member) => [toHex(member.key), member]))
+}
+
+/** What only the sampler knows. */
+function measured(sampler: Sampler): Pick<Telemetry, 'push' | 'sensors' | 'setEnabled'> {
+  return {
+    push: (values) => sampler.push(values),
+    sensors: () => sampler.sensors(),
+    setEnabled: (sensor, on) => sampler.setEnabled(sensor, on),
+  }
 }
 
 /** Removed devices stay on the list: others may still have packs from before. */
