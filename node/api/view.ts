@@ -170,8 +170,23 @@ export interface Reading {
   readonly at: number
   /** The sequence number of the pack that holds it. */
   readonly seq: number
-  /** Whether the pack's signature and its place in the chain were checked here. */
+  /**
+   * Whether the pack's signature and its place in the chain were checked here. False for what came
+   * from a device after proof that it signed two histories.
+   */
   readonly verified: boolean
+}
+
+/** What the readings of one sensor in one span come to. Stays when the readings have gone. */
+export interface Summary extends Reading {
+  /** Length of the span in milliseconds: as asked, or longer where shorter ones are not kept. */
+  readonly everyMs: number
+  readonly min: number
+  /** The same as `value`. */
+  readonly mean: number
+  readonly max: number
+  readonly last: number
+  readonly count: number
 }
 
 export interface HistoryQuery {
@@ -179,7 +194,7 @@ export interface HistoryQuery {
   readonly sensor?: string | undefined
   readonly since?: number | undefined
   readonly until?: number | undefined
-  /** One averaged reading for each span of this length. */
+  /** One summary for each span of this length; spans are whole, so the first may begin before. */
   readonly everyMs?: number | undefined
 }
 
@@ -188,7 +203,8 @@ export interface Gap {
   readonly gap: { readonly from: number; readonly to: number }
 }
 
-export type HistoryRow = Reading | Gap
+/** Summaries where `everyMs` was asked, else readings; `at` is where its span begins. */
+export type HistoryRow = Reading | Summary | Gap
 
 export interface Check {
   readonly check: string
@@ -244,6 +260,8 @@ export interface NodeView {
   ): Promise<{ readonly op: OpView; readonly cuts: RemovalView }>
   sensors(): Promise<readonly SensorView[]>
   setSensor(name: string, on: boolean): Promise<SensorView>
+  /** Take values in order; the first that is no number ends it, and the ones before are taken. */
+  push(values: readonly PushedValue[]): Promise<void>
   /** Live readings until `signal` aborts. */
   watch(query: ReadingQuery, signal: AbortSignal): AsyncIterable<Reading>
   /** Kept readings, oldest first, and gaps in their place. */
@@ -259,5 +277,3 @@ export interface NodeView {
    */
   events(since: number | undefined, signal: AbortSignal): AsyncIterable<EventView>
 }
-  /** Take values in order; the first that is no number ends it, and the ones before are taken. */
-  push(values: readonly PushedValue[]): Promise<void>

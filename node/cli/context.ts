@@ -36,6 +36,8 @@ export interface Cli {
   result(value: unknown, text: () => string): void
   /** One row of a stream. */
   row(value: unknown, text: () => string): void
+  /** Part of a document that is the same with --json and without. */
+  raw(text: string | Uint8Array): void
   /** For people only: not with --json, not with --quiet. On standard error. */
   note(text: string): void
 }
@@ -121,6 +123,7 @@ export function createCli({ options, env, interrupted, defaultTimeoutMs }: CliIn
     configInputs,
     result: out,
     row: out,
+    raw: (text) => void process.stdout.write(text),
     note(text) {
       if (!options.json && !options.quiet) process.stderr.write(`${text}\n`)
     },

@@ -1,14 +1,21 @@
-/** Readings as comma-separated values (RFC 4180). A gap is a row of its own. */
+/** Readings as comma-separated values (RFC 4180). A gap is a row of its own, as is a summary. */
 import type { HistoryRow } from '../api/view.ts'
 
-export const CSV_HEADER = 'kind,at,until,device,name,sensor,value,unit,seq,verified'
+export const CSV_HEADER =
+  'kind,at,until,device,name,sensor,value,unit,seq,verified,min,mean,max,last,count'
+
+const NO_SUMMARY = ['', '', '', '', '']
 
 export function csvRow(row: HistoryRow): string {
-  if ('gap' in row)
-    return ['gap', time(row.gap.from), time(row.gap.to), '', '', '', '', '', '', ''].join(',')
+  if ('gap' in row) {
+    const { from, to } = row.gap
+    return ['gap', time(from), time(to), '', '', '', '', '', '', '', ...NO_SUMMARY].join(',')
+  }
   const { at, device, name, sensor, value, unit, seq, verified } = row
-  const cells = [device, name, sensor].map(text)
-  return ['reading', time(at), '', ...cells, value, text(unit), seq, verified].join(',')
+  const cells = [...[device, name, sensor].map(text), value, text(unit), seq, verified]
+  if (!('count' in row)) return ['reading', time(at), '', ...cells, ...NO_SUMMARY].join(',')
+  const { everyMs, min, mean, max, last, count } = row
+  return ['summary', time(at), time(at + everyMs), ...cells, min, mean, max, last, count].join(',')
 }
 
 function time(at: number): string {

@@ -182,8 +182,9 @@ function addReadings(program: Command, run: Run): void {
     .description('kept readings; gaps are shown')
     .option('--since <time>', 'a date, or a duration back from now, like 2h')
     .option('--until <time>', 'a date, or a duration back from now')
-    .option('--every <duration>', 'one average for each, like 1m')
+    .option('--every <duration>', 'one summary for each: min, mean, max and last, like 5m')
     .option('--csv', 'as comma-separated values')
+    .option('--senml', 'as SenML in JSON (RFC 8428)')
     .action(run(async () => (await load()).history, { long: true }))
 }
 

@@ -1,8 +1,9 @@
 /** The readings side of `NodeView`: sensors, live readings, history. */
 import { keyOfPeerId, peerIdOf } from '../../protocols/identity/index.ts'
+import { FLAGS } from '../../protocols/telemetry/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
 import { resolveDevice } from '../api/device-ref.ts'
-import type { HistoryQuery, HistoryRow, NodeView, Reading, SensorView } from '../api/view.ts'
+import type { HistoryQuery, HistoryRow, NodeView, SensorView } from '../api/view.ts'
 import { NodeError } from '../errors.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
@@ -37,11 +38,11 @@ export function readingsView(base: DeviceBase, requireHome: () => Home): Reading
       return row
     },
 
-    async *watch({ device: ref, sensor }, signal) {
     async push(values) {
       requireHome().telemetry.push(values)
     },
 
+    async *watch({ device: ref, sensor }, signal) {
       const home = requireHome()
       const device = ref === undefined ? undefined : keyOf(home, ref)
       for await (const live of home.telemetry.watch({ device, sensor }, signal)) {
@@ -140,17 +141,15 @@ function rowFor(home: Home, device: Uint8Array): (row: StoredRow) => HistoryRow 
   return (row) => {
     // From the last reading before it to the first one after it.
     if (row.kind === 'gap') return { gap: { from: row.afterMs ?? row.beforeMs, to: row.beforeMs } }
-    const value = row.kind === 'bucket' ? row.mean : row.value
-    if (typeof value !== 'number') return undefined
-    const reading: Reading = {
-      ...who,
-      sensor: row.sensor,
-      value,
-      unit: row.unit ?? '',
-      at: row.atMs,
-      seq: row.kind === 'bucket' ? 0 : row.seq,
-      verified: true,
+    const { sensor, unit = '', atMs: at } = row
+    if (row.kind === 'bucket') {
+      const { everyMs, min, mean, max, last, count } = row
+      const facts = { everyMs, min, mean, max, last, count }
+      return { ...who, sensor, value: mean, unit, at, seq: 0, verified: true, ...facts }
     }
-    return reading
+    const { value, seq, flags } = row
+    if (typeof value !== 'number') return undefined
+    const verified = (flags & FLAGS.quarantined) === 0
+    return { ...who, sensor, value, unit, at, seq, verified }
   }
 }

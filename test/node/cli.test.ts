@@ -349,9 +349,9 @@ describe('kith with a device', () => {
     )
     assert.equal(
       csv.stdout.split('\n').slice(0, 3).join('\n'),
-      'kind,at,until,device,name,sensor,value,unit,seq,verified\n' +
-        'reading,2027-01-15T08:00:01.000Z,,12D3KooWgarden,garden,temperature,20.5,Cel,1,true\n' +
-        'gap,2027-01-15T08:00:02.000Z,2027-01-15T08:00:02.000Z,,,,,,,',
+      'kind,at,until,device,name,sensor,value,unit,seq,verified,min,mean,max,last,count\n' +
+        'reading,2027-01-15T08:00:01.000Z,,12D3KooWgarden,garden,temperature,20.5,Cel,1,true,,,,,\n' +
+        'gap,2027-01-15T08:00:02.000Z,2027-01-15T08:00:02.000Z,,,,,,,,,,,,',
     )
   })
 

@@ -1,5 +1,5 @@
 /** Sensors of this device, live readings and kept ones. */
-import type { HistoryRow, SensorView } from '../../api/view.ts'
+import type { HistoryQuery, HistoryRow, SensorView, Summary } from '../../api/view.ts'
 import { parseDuration } from '../../config-values.ts'
 import { NodeError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
@@ -49,6 +49,7 @@ interface HistoryOptions {
   readonly until?: string
   readonly every?: string
   readonly csv?: boolean
+  readonly senml?: boolean
 }
 
 export async function history(cli: Cli, target: string, options: HistoryOptions): Promise<void> {
@@ -61,6 +62,7 @@ export async function history(cli: Cli, target: string, options: HistoryOptions)
     until: parseTime(options.until, now),
     everyMs: parseEvery(options.every),
   }
+  if (options.senml === true) return historySenml(cli, query)
   const csv = options.csv === true && !cli.options.json
   if (csv) cli.row(undefined, () => CSV_HEADER)
   for await (const row of cli.client.history(query, cli.signal)) {
@@ -68,9 +70,22 @@ export async function history(cli: Cli, target: string, options: HistoryOptions)
   }
 }
 
+/** One JSON document, with --json or without. */
+async function historySenml(cli: Cli, query: HistoryQuery): Promise<void> {
+  const { senmlLines } = await import('../senml.ts')
+  const { id } = await cli.client.device(query.device)
+  for await (const text of senmlLines(cli.client.history(query, cli.signal), id)) cli.raw(text)
+}
+
 function historyText(row: HistoryRow): string {
-  if (!('gap' in row)) return readingText(row)
-  return `${dateText(row.gap.from)}  gap until ${dateText(row.gap.to)}`
+  if ('gap' in row) return `${dateText(row.gap.from)}  gap until ${dateText(row.gap.to)}`
+  return 'count' in row ? summaryText(row) : readingText(row)
+}
+
+function summaryText(row: Summary): string {
+  const show = (value: number): string => printable(valueText(value, row.unit))
+  const facts = `min ${show(row.min)}  max ${show(row.max)}  last ${show(row.last)}  of ${row.count}`
+  return `${readingText(row)}  ${facts}`
 }
 
 /** `garden/temperature` into its two parts; a device's name has no slash here. */
