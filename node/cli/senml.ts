@@ -4,7 +4,7 @@
  * names are whole, so that each record stands for itself.
  */
 import { baseName, unitKind } from '../../protocols/telemetry/index.ts'
-import type { HistoryRow, Summary } from '../api/view.ts'
+import type { HistoryRow } from '../api/view.ts'
 
 /** SenML version 10 with the feature "secondary units" (RFC 9100 section 4). */
 const VERSION_SECONDARY_UNITS = 26
@@ -74,7 +74,7 @@ function recordsOf(row: HistoryRow, device: string): SenmlRecord[] {
   return NUMBERS.map((name) => ({
     n: `${n}:${name}`,
     ...(name === 'count' ? { u: 'count' } : u),
-    v: (row as Summary)[name],
+    v: row[name],
     t,
   }))
 }
