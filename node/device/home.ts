@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs'
 import { peerIdOf } from '../../protocols/identity/index.ts'
 import { permits, type Device, type OpSet } from '../../protocols/members/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
+import { systemBoot } from '../boot.ts'
 import { Scope } from '../lifecycle.ts'
 import { startMesh, type Mesh } from '../mesh/mesh.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
@@ -16,12 +17,14 @@ import {
   type Telemetry,
   type TelemetryMember,
 } from '../services/telemetry/index.ts'
+import { createTimekeeper, type Timekeeper } from '../timekeeper.ts'
 import type { DeviceBase } from './base.ts'
 
 export interface Home extends AsyncDisposable {
   readonly members: Members
   readonly mesh: Mesh
   readonly telemetry: Telemetry
+  readonly time: Timekeeper
   /** Peer ids of members that announced themselves on the network and are not connected since. */
   readonly announced: ReadonlySet<string>
 }
@@ -37,8 +40,9 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   signal.addEventListener('abort', stopWithDevice, { once: true })
   const members = await scope.use('members', (until) => membersOf(base, ops, until))
   const mesh = await scope.use('mesh', (until) => meshOf(base, members, until))
+  const time = timeOf(base, members, scope.signal)
   const telemetry = await scope.use('telemetry', (until) =>
-    telemetryOf(base, { members, mesh }, until),
+    telemetryOf(base, { members, mesh, time }, until),
   )
   await scope.use('links', () => attached(members, mesh))
   const announced = new Set<string>()
@@ -46,6 +50,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     members,
     mesh,
     telemetry,
+    time,
     announced,
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', stopWithDevice)
@@ -106,12 +111,13 @@ function meshOf(base: DeviceBase, { greeting }: Members, signal: AbortSignal): P
 
 function telemetryOf(
   base: DeviceBase,
-  { members, mesh }: Pick<Home, 'members' | 'mesh'>,
+  { members, mesh, time }: Pick<Home, 'members' | 'mesh' | 'time'>,
   signal: AbortSignal,
 ): Promise<Telemetry> {
   const { config, packs, signer, verifier, clock, random, log } = base
   const { interval, max_wait: maxWaitMs, sensors } = config.telemetry
   const { retention_days: days, max_bytes: maxBytes } = config.telemetry
+  const { retention_days_5m: shortDays, retention_days_1h: hourDays } = config.telemetry
   const place = (key: Uint8Array): Device | undefined =>
     members.active().find((device) => equalBytes(device.key, key))
   const reads = (key: Uint8Array): boolean => {
@@ -140,14 +146,42 @@ function telemetryOf(
         intervalMs: interval,
         maxWaitMs,
         retentionMs: days * DAY_MS,
+        keepFiveMinutesMs: shortDays * DAY_MS,
+        ...(hourDays > 0 ? { keepHoursMs: hourDays * DAY_MS } : {}),
         maxBytes,
       },
       clock,
-      random,
       log: log.child({ part: 'telemetry' }),
     },
     signal,
   )
+}
+
+function timeOf(
+  { packs, signer, clock, random }: DeviceBase,
+  members: Members,
+  signal: AbortSignal,
+): Timekeeper {
+  const ownMs = packs.newestSyncedMs(signer.key) ?? 0
+  let signedMs = newestOpMs(members)
+  members.events.on('change', () => (signedMs = newestOpMs(members)), signal)
+  return createTimekeeper({
+    clock,
+    boot: systemBoot(),
+    fallback: random.bytes(16),
+    key: signer.key,
+    synced: () => existsSync(CLOCK_SYNCED),
+    newestSignedMs: () => Math.max(ownMs, signedMs),
+  })
+}
+
+/** Authors may lie about times, so only what stands in the home counts, and only as a hint. */
+function newestOpMs({ ops, state }: Members): number {
+  let newest = 0
+  for (const { op } of ops.entries) {
+    if (state.isEffective(op.hex)) newest = Math.max(newest, op.payload.ts)
+  }
+  return newest
 }
 
 /** Devices that publish, and removed ones with what stays accepted of theirs. */

@@ -28,7 +28,16 @@ function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
     dataDir: config.paths.dataDir,
     multicastWanted: config.mesh.multicast,
     port: config.mesh.port,
-    newestSignedMs: () => newestOpMs(home()),
+    time: () => {
+      const current = home()
+      return current === undefined
+        ? undefined
+        : {
+            quality: current.time.quality(),
+            floorMs: current.time.floorMs(),
+            unplaced: current.telemetry.unplaced(base.signer.key)?.packs ?? 0,
+          }
+    },
     removed: () => home() !== undefined && home()?.members.self === undefined,
     mesh() {
       const current = home()
@@ -46,15 +55,4 @@ function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
       }
     },
   }
-}
-
-/** Authors may lie about times, so only what owners signed lately counts, and only as a hint. */
-function newestOpMs(home: Home | undefined): number {
-  if (home === undefined) return 0
-  const { ops, state } = home.members
-  let newest = 0
-  for (const { op } of ops.entries) {
-    if (state.isEffective(op.hex)) newest = Math.max(newest, op.payload.ts)
-  }
-  return newest
 }

@@ -6,6 +6,7 @@ import { statfs } from 'node:fs/promises'
 import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os'
 
 import type { Clock } from '../env.ts'
+import { OLDEST_PLAUSIBLE_MS, type ClockTrust } from '../timekeeper.ts'
 
 export interface Check {
   readonly check: string
@@ -35,13 +36,18 @@ export interface Patient {
   removed(): boolean
   readonly multicastWanted: boolean
   readonly port: number
-  /** Newest time in any signed document; the true time is not before it. */
-  newestSignedMs(): number
+  /** Undefined without a home. */
+  time():
+    | {
+        readonly quality: ClockTrust
+        /** The true time is not before this. */
+        readonly floorMs: number
+        /** Own packs from before the time was known. */
+        readonly unplaced: number
+      }
+    | undefined
 }
 
-/** No clock that runs is before this software: 2026-01-01. */
-const OLDEST_PLAUSIBLE_MS = Date.UTC(2026, 0, 1)
-const CLOCK_SLACK_MS = 10 * 60_000
 const LOW_DISK_BYTES = 64 * 2 ** 20
 
 export async function examine(patient: Patient): Promise<readonly Check[]> {
@@ -157,12 +163,25 @@ function checkPeers(patient: Patient): Check {
 function checkClock(patient: Patient): Check {
   const now = patient.clock.now()
   const shown = new Date(now).toISOString()
-  const floor = Math.max(OLDEST_PLAUSIBLE_MS, patient.newestSignedMs() - CLOCK_SLACK_MS)
-  if (now >= floor) return ok('clock', shown)
+  const { quality, floorMs, unplaced } = patient.time() ?? {
+    quality: now < OLDEST_PLAUSIBLE_MS ? 'unset' : 'unsynced',
+    floorMs: OLDEST_PLAUSIBLE_MS,
+    unplaced: 0,
+  }
+  const waiting = unplaced === 0 ? '' : ` ${unplaced} packs of readings wait for their time.`
+  if (quality === 'synced') return ok('clock', `${shown}, from a time source.${waiting}`)
+  if (quality === 'unsynced') {
+    return ok('clock', `${shown}; no time source is known to keep it right.${waiting}`)
+  }
+  const floor = new Date(floorMs).toISOString()
+  const seen =
+    now < floorMs
+      ? `This device's clock says ${shown}, but it is at least ${floor}.`
+      : `This device started with a wrong clock, and nothing has set it since; it says ${shown}.`
   return bad(
     'clock',
-    `This device's clock says ${shown}, but the home has seen ${new Date(floor).toISOString()}.`,
-    'Set the clock, or let it be set: timedatectl set-ntp true. Readings taken meanwhile are kept and marked.',
+    `${seen}${waiting}`,
+    'Set the clock, or let it be set: timedatectl set-ntp true. Readings taken meanwhile are kept, and get their times when the clock is right.',
   )
 }
 

@@ -1,9 +1,8 @@
 /** Pairing's window counters on disk: they outlive kill -9, a power cut and any clock. */
-import { readFileSync } from 'node:fs'
-import { uptime } from 'node:os'
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { WindowRecord, WindowStore } from '../../protocols/pairing/index.ts'
+import { systemBoot, type Boot } from '../boot.ts'
 import { type Migration, transaction } from './db.ts'
 
 export const migration: Migration = {
@@ -14,25 +13,6 @@ export const migration: Migration = {
     opened_uptime_ms INTEGER NOT NULL CHECK (opened_uptime_ms >= 0),
     tries INTEGER NOT NULL CHECK (tries >= 0)
   ) STRICT`,
-}
-
-/** The running kernel's life: no wall clock has a part in it. */
-export interface Boot {
-  /** Another text after each start of the machine; one and the same where that is not known. */
-  readonly id: string
-  /** Milliseconds since the machine started. */
-  uptimeMs(): number
-}
-
-/** The kernel's own boot id and uptime; without an id where there is no Linux. */
-function systemBoot(): Boot {
-  let id = ''
-  try {
-    id = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-  } catch {
-    // The window then tells lives of the machine apart by the uptime, and may count for longer.
-  }
-  return { id, uptimeMs: () => uptime() * 1000 }
 }
 
 /** A store over `db`, which has `migration` applied. */

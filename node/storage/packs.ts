@@ -302,10 +302,7 @@ class SqlitePacks implements PackStore {
         `SELECT id, log, received_at, flags, from_ms, to_ms FROM packs AS p
          WHERE seq < (SELECT max(seq) FROM packs WHERE log = p.log) ORDER BY id LIMIT ?`,
       )
-      .all(count) as Record<
-      'id' | 'log' | 'received_at' | 'flags' | 'from_ms' | 'to_ms',
-      number
-    >[]
+      .all(count) as Record<'id' | 'log' | 'received_at' | 'flags' | 'from_ms' | 'to_ms', number>[]
     const drop = this.#db.prepare('DELETE FROM packs WHERE id = ?')
     let dropped = 0
     for (const { id, log, received_at: at, flags, from_ms: fromMs, to_ms: toMs } of rows) {

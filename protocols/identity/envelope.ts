@@ -72,6 +72,20 @@ export function open(
   return { signer, payload, id: sha256(signed), bytes }
 }
 
+/**
+ * Signer and payload of an envelope whose signature was checked when it came in.
+ *
+ * @throws IdentityError IDENTITY_BAD_ENVELOPE; WireError
+ */
+export function peek(
+  bytes: Uint8Array,
+  kind: DocumentKind,
+  maxBytes: number,
+): Pick<Envelope, 'signer' | 'payload'> {
+  const { header, payload } = parse(bytes, maxBytes)
+  return { signer: signerIn(header, kind), payload }
+}
+
 /** `header` is the first element of COSE_Sign1, and a byte string like the payload. */
 function parse(
   bytes: Uint8Array,

@@ -8,7 +8,8 @@
  */
 import { equalBytes } from '../wire/index.ts'
 import type { Pack } from './pack.ts'
-import { BOUNDS, type TelemetryErrorCode } from './protocol.ts'
+import { BOUNDS, FLAGS, type TelemetryErrorCode } from './protocol.ts'
+import { trustedTimes, type Receipt } from './times.ts'
 
 export interface Segment {
   readonly from: number
@@ -33,27 +34,13 @@ export interface LogState {
 
 export const EMPTY_LOG: LogState = { segments: [], floor: 0, quarantined: false }
 
-/** Bits of a stored pack's flags. SPEC.md "Flags". */
-export const FLAGS = {
-  /** Its times cannot be right by the receiver's clock; the receiver's time counts instead. */
-  clockImplausible: 1,
-  /** The device itself does not trust its clock. */
-  clockUnsynced: 2,
-  /** Came after packs with higher numbers. */
-  late: 4,
-  /** Came after proof of two histories. */
-  quarantined: 8,
-} as const
-
 /** Missing packs, both ends included. */
 export interface SeqRange {
   readonly from: number
   readonly to: number
 }
 
-export interface JudgeContext {
-  /** UTC milliseconds by the receiver's clock. */
-  readonly receivedAtMs: number
+export interface JudgeContext extends Receipt {
   /** For a removed device: the last pack that stays accepted. */
   readonly lastSeq?: number | undefined
   /** Hash of a pack that is kept; undefined where it is not, or no longer. */
@@ -65,7 +52,7 @@ export type Judgement =
       readonly verdict: 'accept'
       readonly state: LogState
       readonly flags: number
-      /** The time to file each reading under, UTC milliseconds. */
+      /** The time to file each reading under, UTC milliseconds; a guess where flagged `unplaced`. */
       readonly times: readonly number[]
       /** Newly known to be missing. */
       readonly gap?: SeqRange
@@ -108,7 +95,7 @@ export function judge(state: LogState, pack: Pack, context: JudgeContext): Judge
     return fork(state, seq)
   }
   const against = brokenLink(state, pack)
-  return against === undefined ? accept(state, pack, context.receivedAtMs) : fork(state, against)
+  return against === undefined ? accept(state, pack, context) : fork(state, against)
 }
 
 /** The neighbour whose link to `pack`, or from it, does not hold. */
@@ -124,12 +111,12 @@ function fork(state: LogState, against: number): Judgement {
   return { verdict: 'fork', state: { ...state, quarantined: true }, against }
 }
 
-function accept(state: LogState, pack: Pack, receivedAtMs: number): Judgement {
+function accept(state: LogState, pack: Pack, receipt: Receipt): Judgement {
   const { seq } = pack
   const head = headOf(state)
-  const { times, plausible } = trustedTimes(pack, receivedAtMs)
+  const { times, flags: timeFlags } = trustedTimes(pack, receipt)
   const flags =
-    (plausible ? 0 : FLAGS.clockImplausible) |
+    timeFlags |
     (pack.clock === 'synced' ? 0 : FLAGS.clockUnsynced) |
     (seq < head ? FLAGS.late : 0) |
     (state.quarantined ? FLAGS.quarantined : 0)
@@ -166,30 +153,3 @@ function insert(state: LogState, added: Segment): Pick<LogState, 'segments' | 'f
   const dropped = segments.length > BOUNDS.maxSegments ? segments.shift() : undefined
   return { segments, floor: dropped === undefined ? state.floor : (segments[0]?.from ?? 1) - 1 }
 }
-
-/**
- * The times to file readings under. The device's own, unless one of them cannot be right by the
- * receiver's clock: then the newest reading counts as just received, and the others keep their
- * distance to it where all lie within an hour.
- */
-export function trustedTimes(
-  pack: Pack,
-  receivedAtMs: number,
-): { readonly times: readonly number[]; readonly plausible: boolean } {
-  let oldest = Infinity
-  let newest = -Infinity
-  for (const { atMs } of pack.readings) {
-    if (atMs < oldest) oldest = atMs
-    if (atMs > newest) newest = atMs
-  }
-  const plausible =
-    newest <= receivedAtMs + BOUNDS.maxAheadMs && oldest >= receivedAtMs - BOUNDS.maxBehindMs
-  if (plausible) return { plausible, times: pack.readings.map(({ atMs }) => atMs) }
-  const keepDistance = newest - oldest <= HOUR_MS
-  const times = pack.readings.map(({ atMs }) =>
-    keepDistance ? receivedAtMs - (newest - atMs) : receivedAtMs,
-  )
-  return { plausible, times }
-}
-
-const HOUR_MS = 3_600_000

@@ -1,5 +1,5 @@
 /** Signed, chained logs of readings, and the stream that carries them. SPEC.md is the contract. */
-export { EMPTY_LOG, FLAGS, gapsOf, headOf, judge, trustedTimes } from './chain.ts'
+export { EMPTY_LOG, gapsOf, headOf, judge } from './chain.ts'
 export type { JudgeContext, Judgement, LogState, Segment, SeqRange } from './chain.ts'
 export { serveLogs } from './holder.ts'
 export type { HeldPack, HolderDeps, PackSource } from './holder.ts'
@@ -12,13 +12,23 @@ export {
   openPack,
   PACK_OVERHEAD_BYTES,
   PackPayload,
+  reopenPack,
   sealPack,
 } from './pack.ts'
 export type { ClockQuality, Pack, PackContent, PackContext, PackPayloadMessage } from './pack.ts'
-export { BOUNDS, TELEMETRY, TELEMETRY_ERRORS, telemetryCode, TelemetryError } from './protocol.ts'
+export {
+  BOUNDS,
+  FLAGS,
+  TELEMETRY,
+  TELEMETRY_ERRORS,
+  telemetryCode,
+  TelemetryError,
+} from './protocol.ts'
 export type { TelemetryErrorCode } from './protocol.ts'
 export { readLogs } from './reader.ts'
 export type { LogEvent, LogReader } from './reader.ts'
-export { baseName, readingBytes, requireReading } from './senml.ts'
+export { baseName, readingBytes, RELATIVE_BELOW_MS, requireReading } from './senml.ts'
 export type { Reading } from './senml.ts'
+export { timesOf, trustedTimes } from './times.ts'
+export type { Receipt } from './times.ts'
 export { unitKind } from './units.ts'

@@ -8,15 +8,25 @@ import {
   IdentityError,
   KEY_BYTES,
   open,
+  peek,
   peerIdOf,
   seal,
   sha256,
   type Signer,
   type Verifier,
 } from '../identity/index.ts'
-import { bytes, equalBytes, field, message, oneOf, uint, type Infer } from '../wire/index.ts'
+import {
+  bytes,
+  equalBytes,
+  field,
+  message,
+  oneOf,
+  optional,
+  uint,
+  type Infer,
+} from '../wire/index.ts'
 import { BOUNDS, TelemetryError } from './protocol.ts'
-import { baseName, senml, type Reading } from './senml.ts'
+import { baseName, MAX_TIME_MS, senml, type Reading } from './senml.ts'
 
 /** How good the device says its clock is. */
 export const CLOCK_QUALITIES = ['synced', 'unsynced', 'unset'] as const
@@ -33,6 +43,8 @@ export const PackPayload = message(
     epoch: field(5, uint()),
     clock: field(6, oneOf(...CLOCK_QUALITIES)),
     body: field(7, senml),
+    mono: field(8, uint(2 ** 44)),
+    born: optional(9, uint(MAX_TIME_MS)),
   },
   { maxBytes: BOUNDS.maxPackBytes - ENVELOPE_OVERHEAD_BYTES, maxDepth: 4, maxItems: 8_192 },
 )
@@ -48,7 +60,7 @@ export const PACK_OVERHEAD_BYTES = 512
 export interface Pack {
   /** The signer's public key, 32 bytes: whose log this is. */
   readonly device: Uint8Array
-  /** 16 bytes, new at every start of the device. */
+  /** 16 bytes, other ones after each start of the machine: the life of its boot clock. */
   readonly bootId: Uint8Array
   /** Place in the device's log, from 1. */
   readonly seq: number
@@ -57,6 +69,13 @@ export interface Pack {
   /** Number of effective revocations that the device knew. */
   readonly epoch: number
   readonly clock: ClockQuality
+  /** Milliseconds since the machine started, when the pack was sealed. */
+  readonly mono: number
+  /**
+   * UTC milliseconds when the machine started, as the device told it when its clock was first set
+   * after that; the same in all packs of one boot. Absent before.
+   */
+  readonly born?: number
   readonly readings: readonly Reading[]
   /** SHA-256 of `bytes`. */
   readonly hash: Uint8Array
@@ -69,12 +88,13 @@ export type PackContent = Omit<Pack, 'device' | 'hash' | 'bytes'>
 /**
  * Sign the next pack of the signer's own log.
  *
- * @throws TelemetryError TELEMETRY_BAD_READING; WireError WIRE_FRAME_TOO_LARGE, WIRE_MALFORMED
+ * @throws TelemetryError TELEMETRY_BAD_READING, TELEMETRY_BAD_PACK; WireError WIRE_FRAME_TOO_LARGE, WIRE_MALFORMED
  */
 export function sealPack(content: PackContent, home: Uint8Array, signer: Signer): Pack {
-  const { bootId, seq, prev, epoch, clock, readings } = content
+  const { readings, ...rest } = content
+  requireClock(content)
   const body = { base: baseName(peerIdOf(signer.key)), readings }
-  const payload = PackPayload.encode({ home, bootId, seq, prev, epoch, clock, body })
+  const payload = PackPayload.encode({ ...rest, home, body })
   const envelope = seal(payload, { kind: 'telemetry-pack', home }, signer)
   return { ...content, device: signer.key, hash: sha256(envelope.bytes), bytes: envelope.bytes }
 }
@@ -102,13 +122,33 @@ export function openPack(input: Uint8Array, context: PackContext, claimed?: Uint
   if (payload.body.base !== baseName(peerIdOf(envelope.signer))) {
     throw new TelemetryError('TELEMETRY_WRONG_DEVICE', 'base name')
   }
-  const { bootId, seq, prev, epoch, clock, body } = payload
-  if ((seq === 1) !== equalBytes(prev, NO_PREV)) {
+  const pack = packOf(payload, envelope.signer, input)
+  if ((pack.seq === 1) !== equalBytes(pack.prev, NO_PREV)) {
     throw new TelemetryError('TELEMETRY_BAD_PACK', 'link of the first pack')
   }
-  const { readings } = body
-  const hash = sha256(input)
-  return { device: envelope.signer, bootId, seq, prev, epoch, clock, readings, hash, bytes: input }
+  requireClock(pack)
+  return pack
+}
+
+/** Read a pack that `openPack` accepted before, from where only we can write. */
+export function reopenPack(input: Uint8Array): Pack {
+  const { signer, payload } = peek(input, 'telemetry-pack', BOUNDS.maxPackBytes)
+  return packOf(PackPayload.decode(payload), signer, input)
+}
+
+function packOf(payload: PackPayloadMessage, device: Uint8Array, input: Uint8Array): Pack {
+  const { home: _, body, ...rest } = payload
+  return { ...rest, device, readings: body.readings, hash: sha256(input), bytes: input }
+}
+
+/** A clock that is set has told when the machine started; one that is not dates from the sealing. */
+function requireClock({ clock, born, readings }: PackContent): void {
+  if (clock !== 'unset' && born === undefined) {
+    throw new TelemetryError('TELEMETRY_BAD_PACK', 'start of the machine')
+  }
+  if (clock === 'unset' && readings.some(({ atMs }) => atMs > 0)) {
+    throw new TelemetryError('TELEMETRY_BAD_PACK', 'time without a clock')
+  }
 }
 
 /** True for what a pack's bytes, signature or meaning can be refused for; false for our own defects. */

@@ -31,6 +31,22 @@ export const BOUNDS = {
   maxBehindMs: 34_560_000_000,
 } as const
 
+/** Bits of a stored pack's flags. SPEC.md "Flags". */
+export const FLAGS = {
+  /** Its times cannot be right by the receiver's clock; the receiver's time counts instead. */
+  clockImplausible: 1,
+  /** The device itself does not trust its clock. */
+  clockUnsynced: 2,
+  /** Came after packs with higher numbers. */
+  late: 4,
+  /** Came after proof of two histories. */
+  quarantined: 8,
+  /** When its readings were taken is not known yet: the device's clock was not set. */
+  unplaced: 16,
+  /** When its readings were taken was worked out from another pack of the same boot. */
+  placed: 32,
+} as const
+
 /** SPEC.md "Errors". `status` is all that crosses the wire. */
 export const TELEMETRY_ERRORS = {
   TELEMETRY_FORBIDDEN: { status: 1, message: 'this log is not for the device that asks' },

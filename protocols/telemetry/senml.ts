@@ -17,7 +17,10 @@ export interface Reading {
   /** SenML unit name; absent for values without one. */
   readonly unit?: string
   readonly value: number | boolean | string
-  /** UTC milliseconds by the device's clock. */
+  /**
+   * UTC milliseconds by the device's clock. In a pack, below `RELATIVE_BELOW_MS`: milliseconds from
+   * the moment when the pack was sealed, so 0 or less.
+   */
   readonly atMs: number
 }
 
@@ -45,7 +48,9 @@ const VERSION_SECONDARY_UNITS = 26
 /** Longest text value, in bytes. */
 const MAX_TEXT_BYTES = 256
 /** The range of a date in ECMAScript; a time beyond it becomes its end. */
-const MAX_TIME_MS = 8_640_000_000_000_000
+export const MAX_TIME_MS = 8_640_000_000_000_000
+/** A time below it is relative to the moment of sealing (RFC 8428 section 4.5.3): 2^28 seconds. */
+export const RELATIVE_BELOW_MS = 268_435_456_000
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9\-:./_]{0,63}$/
 const UNIT = /^[A-Za-z0-9/%*.-]{1,16}$/
@@ -187,7 +192,11 @@ function requireUnit(unit: unknown): string {
 
 function timeOf(base: number, offset: unknown): number {
   if (offset !== undefined && typeof offset !== 'number') throw new TypeError('time')
-  const ms = Math.round((base + (offset ?? 0)) * 1000)
+  return clampMs(Math.round((base + (offset ?? 0)) * 1000))
+}
+
+/** Within the range of dates; -0 becomes 0. */
+export function clampMs(ms: number): number {
   return Math.min(Math.max(ms, -MAX_TIME_MS), MAX_TIME_MS) + 0
 }
 

@@ -25,13 +25,19 @@ export interface PackChanges {
   readonly readings?: readonly Reading[]
   readonly clock?: Pack['clock']
   readonly home?: Uint8Array
+  readonly bootId?: Uint8Array
+  readonly mono?: number
+  readonly born?: number | undefined
 }
 
 export function packOf(signer: Signer, changes: PackChanges = {}): Pack {
   const { home = HOME, seq = 1, prev = NO_PREV, clock = 'synced', ...rest } = changes
   const readings = rest.readings ?? [reading({ value: seq, atMs: START_MS + seq * 1000 })]
-  const bootId = new Uint8Array(16).fill(7)
-  return sealPack({ bootId, seq, prev, epoch: 0, clock, readings }, home, signer)
+  const { bootId = new Uint8Array(16).fill(7), mono = 60_000 + seq * 1000 } = rest
+  const born = rest.born ?? (clock === 'unset' ? undefined : START_MS - 60_000)
+  const content = { bootId, seq, prev, epoch: 0, clock, mono, readings }
+  if (born !== undefined) return sealPack({ ...content, born }, home, signer)
+  return sealPack(content, home, signer)
 }
 
 /** The first `count` packs of a log, linked. */

@@ -33,7 +33,7 @@ function patient(changes: Partial<Patient> = {}): Patient {
     removed: () => false,
     multicastWanted: true,
     port: 4646,
-    newestSignedMs: () => 0,
+    time: () => ({ quality: 'unsynced', floorMs: 0, unplaced: 0 }),
     ...changes,
   }
 }
@@ -56,9 +56,10 @@ describe('doctor', () => {
     assert.deepEqual(await failing({ mesh: () => ({ ...well, addresses: [] }) }), ['port'])
     assert.deepEqual(await failing({ port: 4647 }), ['port'])
     assert.deepEqual(await failing({ mesh: () => ({ ...well, multicast: false }) }), ['multicast'])
-    assert.deepEqual(await failing({ clock: virtualClock(0) }), ['clock'])
-    const ahead = virtualClock().now() + 86_400_000
-    assert.deepEqual(await failing({ newestSignedMs: () => ahead }), ['clock'])
+    const homeless = { time: () => undefined, clock: virtualClock(0) }
+    assert.deepEqual(await failing(homeless), ['clock'])
+    const unset = { quality: 'unset', floorMs: virtualClock().now() + 1, unplaced: 3 } as const
+    assert.deepEqual(await failing({ time: () => unset }), ['clock'])
   })
 
   it('tells a firewall from a device that is off', async () => {

@@ -16,10 +16,9 @@ import { migration, openPackStore, type PackStore } from '../../node/storage/pac
 import type { Clock } from '../../protocols/env.ts'
 import type { Signer } from '../../protocols/identity/index.ts'
 import { BOUNDS, FLAGS, openPack, type Pack } from '../../protocols/telemetry/index.ts'
-import { equalBytes, toHex } from '../../protocols/wire/index.ts'
+import { equalBytes } from '../../protocols/wire/index.ts'
 import { virtualClock } from '../helpers/clock.ts'
 import { MemoryNetwork } from '../helpers/memory-mesh.ts'
-import { seededRandom } from '../helpers/random.ts'
 import {
   chainOf,
   CONTEXT,
@@ -29,6 +28,7 @@ import {
   packOf,
   reading,
 } from '../helpers/telemetry.ts'
+import { timeOf } from '../helpers/time.ts'
 
 const [hub, sensor, relay] = [deviceOf('hub'), deviceOf('sensor'), deviceOf('relay')]
 const members: TelemetryMember[] = [hub, sensor, relay].map(({ key }) => ({ key, publishes: true }))
@@ -55,11 +55,10 @@ function home(clock: Clock = systemClock) {
           follows: () => true,
           mayRead: () => true,
           epoch: () => 0,
-          clockQuality: () => 'synced',
+          time: timeOf(clock),
           sources: [],
           settings: { enabled: ['*'], intervalMs: 1000, retentionMs: 1e12, maxBytes: 1e9 },
           clock,
-          random: seededRandom(toHex(signer.key)),
           log: pino({ level: 'silent' }),
           ...changes,
         },
@@ -310,19 +309,20 @@ describe('the own log of a device', () => {
     assert.equal(rows.length, 2)
   })
 
-  it('goes on with its numbers, under a new boot id, after a restart', async () => {
+  it('goes on with its numbers, after a restart, under a new boot id where the machine was restarted too', async () => {
     const store = memoryStore()
-    for (const run of ['one', 'two']) {
+    for (const boot of ['one', 'one', 'two']) {
       await using house = home()
-      const a = await house.start(sensor, { store, random: seededRandom(run) })
+      const a = await house.start(sensor, { store, time: timeOf(systemClock, { boot }) })
       a.publish(now())
     }
     const packs = store.read(sensor.key, 1, 9).map(({ bytes }) => openPack(bytes, CONTEXT))
     assert.deepEqual(
       packs.map(({ seq }) => seq),
-      [1, 2],
+      [1, 2, 3],
     )
-    assert.notDeepEqual(packs[0]?.bootId, packs[1]?.bootId)
+    assert.deepEqual(packs[0]?.bootId, packs[1]?.bootId)
+    assert.notDeepEqual(packs[1]?.bootId, packs[2]?.bootId)
     assert.deepEqual(packs[1]?.prev, packs[0]?.hash)
   })
 

@@ -42,6 +42,8 @@ function signed(changes: ReadonlyMap<number, unknown>, home = HOME, signer = dev
     [4, NO_PREV],
     [5, 0],
     [6, 'synced'],
+    [8, 60_000],
+    [9, START_MS - 60_000],
     [
       7,
       [

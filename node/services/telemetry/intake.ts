@@ -13,6 +13,7 @@ import type { Clock } from '../../env.ts'
 import { asError } from '../../errors.ts'
 import type { Emitter } from '../../events.ts'
 import type { Incoming, Outcome, PackStore } from '../../storage/packs.ts'
+import type { Timekeeper } from '../../timekeeper.ts'
 import type { KeptPack, TelemetryEvents } from './live.ts'
 
 /** A device of the home, as telemetry sees it. */
@@ -33,6 +34,7 @@ export interface IntakeDeps {
   /** The disk refused the packs that waited: they must be asked for again. */
   readonly onFailed: (error: Error) => void
   readonly clock: Clock
+  readonly time: Pick<Timekeeper, 'quality'>
   readonly log: Logger
 }
 
@@ -101,7 +103,13 @@ export function createIntake(deps: IntakeDeps): Intake {
         refuse(pack.device, 'TELEMETRY_NOT_A_PUBLISHER')
         return
       }
-      waiting.push({ pack, receivedAtMs: deps.clock.now(), lastSeq: member.lastSeq })
+      const clockUnset = deps.time.quality() === 'unset'
+      waiting.push({
+        pack,
+        receivedAtMs: deps.clock.now(),
+        clockUnset,
+        lastSeq: member.lastSeq,
+      })
       waitingBytes += pack.bytes.length
       writing ??= write()
       if (waitingBytes > MAX_WAITING_BYTES) await writing

@@ -14,25 +14,24 @@ import {
   requireReading,
   sealPack,
   TelemetryError,
-  type ClockQuality,
   type Pack,
   type Reading,
 } from '../../../protocols/telemetry/index.ts'
-import type { Clock, Random } from '../../env.ts'
+import type { Clock } from '../../env.ts'
 import type { PackStore } from '../../storage/packs.ts'
+import type { Timekeeper } from '../../timekeeper.ts'
 
 export interface PublisherDeps {
-  readonly store: Pick<PackStore, 'appendOwn'>
+  readonly store: Pick<PackStore, 'appendOwn' | 'bornMs'>
   readonly signer: Signer
   /** Home id, 32 bytes. */
   readonly home: Uint8Array
   /** Number of effective revocations that this device knows. */
   readonly epoch: () => number
-  readonly clockQuality: () => ClockQuality
+  readonly time: Timekeeper
   /** How long a reading waits for others to share its signature; ten seconds at most, and where absent. */
   readonly maxWaitMs?: number | undefined
   readonly clock: Clock
-  readonly random: Random
   readonly log: Logger
 }
 
@@ -50,6 +49,16 @@ export interface Publisher {
 
 /** Readings kept in memory while the disk is full. */
 const MAX_WAITING = 16 * BOUNDS.maxReadings
+/** A reading that is older when it comes has its time from elsewhere than an unset clock. */
+const MAX_AGE_MS = 3_600_000
+
+interface Waiting {
+  readonly reading: Reading
+  /** Boot clock when it was taken. */
+  readonly monoMs: number
+  /** The wall clock was not set when it came: its own time says nothing. */
+  readonly undated: boolean
+}
 
 export function createPublisher(deps: PublisherDeps, onPack: (pack: Pack) => void): Publisher {
   return new OwnLog(deps, onPack)
@@ -58,9 +67,10 @@ export function createPublisher(deps: PublisherDeps, onPack: (pack: Pack) => voi
 class OwnLog implements Publisher {
   readonly #deps: PublisherDeps
   readonly #onPack: (pack: Pack) => void
-  readonly #bootId: Uint8Array
-  readonly #waiting: Reading[] = []
+  readonly #waiting: Waiting[] = []
   #waitingBytes = PACK_OVERHEAD_BYTES
+  /** When the machine started, once that is known; the same in all packs of this boot. */
+  #bornMs: number | undefined
   /** The disk refused the last pack: only the timer tries again. */
   #refused = false
   #cancelTimer: (() => void) | undefined
@@ -68,25 +78,26 @@ class OwnLog implements Publisher {
   constructor(deps: PublisherDeps, onPack: (pack: Pack) => void) {
     this.#deps = deps
     this.#onPack = onPack
-    this.#bootId = deps.random.bytes(16)
+    this.#bornMs = deps.store.bornMs(deps.signer.key, deps.time.bootId)
   }
 
   add(readings: readonly Reading[]): void {
-    for (const reading of readings) this.#take(reading)
+    const undated = this.#deps.time.quality() === 'unset'
+    for (const reading of readings) this.#take(reading, undated)
     if (this.#waiting.length > 0) this.#startTimer()
   }
 
   flush(): boolean {
     this.close()
     while (this.#waiting.length > 0) {
-      const readings = this.#waiting.slice(0, fitting(this.#waiting))
-      const pack = this.#append(readings)
+      const taken = this.#waiting.slice(0, fitting(this.#waiting))
+      const pack = this.#append(taken)
       this.#refused = pack === undefined
       if (pack === undefined) {
         this.#startTimer()
         return false
       }
-      this.#waiting.splice(0, readings.length)
+      this.#waiting.splice(0, taken.length)
       this.#onPack(pack)
     }
     this.#waitingBytes = PACK_OVERHEAD_BYTES
@@ -98,7 +109,7 @@ class OwnLog implements Publisher {
     this.#cancelTimer = undefined
   }
 
-  #take(reading: Reading): void {
+  #take(reading: Reading, undated: boolean): void {
     try {
       requireReading(reading)
     } catch (error) {
@@ -108,15 +119,27 @@ class OwnLog implements Publisher {
     }
     const size = readingBytes(reading)
     if (!this.#refused && this.#waitingBytes + size > BOUNDS.maxPackBytes) this.flush()
-    this.#waiting.push(reading)
+    const { clock, time } = this.#deps
+    const ageMs = clock.now() - reading.atMs
+    const monoMs = time.monoMs() - (ageMs > 0 && ageMs <= MAX_AGE_MS ? ageMs : 0)
+    this.#waiting.push({ reading, monoMs, undated })
     this.#waitingBytes += size
     if (this.#waiting.length > MAX_WAITING) this.#waiting.shift()
     if (!this.#refused && this.#waiting.length >= BOUNDS.maxReadings) this.flush()
   }
 
-  #append(readings: readonly Reading[]): Pack | undefined {
-    const { clock, clockQuality, epoch, home, log, signer, store } = this.#deps
-    const rest = { bootId: this.#bootId, epoch: epoch(), clock: clockQuality(), readings }
+  #append(taken: readonly Waiting[]): Pack | undefined {
+    const { clock, epoch, home, log, signer, store, time } = this.#deps
+    const mono = time.monoMs()
+    const quality = time.quality()
+    const wall = quality === 'unset' ? undefined : clock.now()
+    if (wall !== undefined) this.#bornMs ??= wall - mono
+    const born = this.#bornMs
+    const readings = taken.map((one) => ({ ...one.reading, atMs: timeOf(one, { mono, wall }) }))
+    const rest = {
+      ...{ bootId: time.bootId, epoch: epoch(), clock: quality, mono, readings },
+      ...(born === undefined ? {} : { born }),
+    }
     try {
       return store.appendOwn(
         signer.key,
@@ -136,11 +159,21 @@ class OwnLog implements Publisher {
   }
 }
 
-/** How many of `readings`, from the first, fit into one pack. */
-function fitting(readings: readonly Reading[]): number {
+/** What the pack says: the wall time where that is known, else how long before the sealing. */
+function timeOf(
+  { reading, monoMs, undated }: Waiting,
+  { mono, wall }: { readonly mono: number; readonly wall: number | undefined },
+): number {
+  const beforeMs = Math.min(0, Math.round(monoMs) - mono)
+  if (wall === undefined) return beforeMs
+  return undated ? wall + beforeMs : reading.atMs
+}
+
+/** How many of what waits, from the first, fit into one pack. */
+function fitting(waiting: readonly Waiting[]): number {
   let size = PACK_OVERHEAD_BYTES
   let count = 0
-  for (const reading of readings.slice(0, BOUNDS.maxReadings)) {
+  for (const { reading } of waiting.slice(0, BOUNDS.maxReadings)) {
     size += readingBytes(reading)
     if (size > BOUNDS.maxPackBytes) break
     count++

@@ -13,17 +13,18 @@ import {
   serveLogs,
   TELEMETRY,
   trustedTimes,
-  type ClockQuality,
   type Pack,
   type Reading,
   type SeqRange,
 } from '../../../protocols/telemetry/index.ts'
 import { equalBytes, toHex } from '../../../protocols/wire/index.ts'
-import type { Clock, Random } from '../../env.ts'
+import type { Clock } from '../../env.ts'
 import { createEmitter, type Emitter } from '../../events.ts'
 import type { Fork } from '../../storage/pack-logs.ts'
 import type { GapRow, PackStore } from '../../storage/packs.ts'
+import type { Unplaced } from '../../storage/placing.ts'
 import type { BucketRow, HistoryQuery, ReadingRow } from '../../storage/readings.ts'
+import type { Timekeeper } from '../../timekeeper.ts'
 import type { SensorSource } from '../sensors/index.ts'
 import { createFollower, type TelemetryMesh } from './follower.ts'
 import { createIntake, type TelemetryMember } from './intake.ts'
@@ -53,11 +54,10 @@ export interface TelemetryDeps {
   readonly mayRead: (peer: Uint8Array, device: Uint8Array) => boolean
   /** Number of effective revocations that this device knows. */
   readonly epoch: () => number
-  readonly clockQuality: () => ClockQuality
+  readonly time: Timekeeper
   readonly sources: readonly SensorSource[]
   readonly settings: TelemetrySettings
   readonly clock: Clock
-  readonly random: Random
   readonly log: Logger
 }
 
@@ -69,6 +69,9 @@ export interface TelemetrySettings {
   readonly maxWaitMs?: number | undefined
   /** Packs go when they were received longer ago than this. */
   readonly retentionMs: number
+  /** Summaries go when they are of longer ago than this; never where absent. */
+  readonly keepFiveMinutesMs?: number | undefined
+  readonly keepHoursMs?: number | undefined
   /** Packs go, oldest first, while the database holds more than this. */
   readonly maxBytes: number
 }
@@ -97,6 +100,8 @@ export interface Telemetry extends AsyncDisposable {
   /** Highest number known of one log; 0 for none. */
   lastSeq(device: Uint8Array): number
   gaps(device: Uint8Array): SeqRange[]
+  /** Packs of one log that wait for their time to be known; undefined for none. */
+  unplaced(device: Uint8Array): Unplaced | undefined
   forks(device: Uint8Array): Fork[]
   /** An owner trusts a device again that had signed two histories. */
   release(device: Uint8Array): void
@@ -106,6 +111,7 @@ export interface Telemetry extends AsyncDisposable {
 
 /** How often retention is looked at. */
 const PRUNE_EVERY_MS = 60_000
+const DAY_MS = 86_400_000
 
 export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): Promise<Telemetry> {
   signal.throwIfAborted()
@@ -149,10 +155,10 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
 
   return {
     ...asked(deps),
+    ...measured(sampler),
     events,
     publish(readings, { now = false } = {}) {
       publisher.add(readings)
-    ...measured(sampler),
       if (now) publisher.flush()
     },
     flushNow: () => publisher.flush(),
@@ -175,19 +181,19 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
 /** What only the store knows. */
 function asked({
   store,
-}: TelemetryDeps): Pick<Telemetry, 'history' | 'heads' | 'lastSeq' | 'gaps' | 'forks' | 'release'> {
+}: TelemetryDeps): Pick<
+  Telemetry,
+  'history' | 'heads' | 'lastSeq' | 'gaps' | 'unplaced' | 'forks' | 'release'
+> {
   return {
     history: ({ device, ...query }) => store.history(device, query),
     heads: () => store.heads(),
     lastSeq: (device) => store.head(device),
     gaps: (device) => store.gaps(device),
+    unplaced: (device) => store.unplaced(device),
     forks: (device) => store.forks(device),
     release: (device) => store.release(device),
   }
-}
-
-function byKey(members: readonly TelemetryMember[]): Map<string, TelemetryMember> {
-  return new Map(members.map((member) => [toHex(member.key), member]))
 }
 
 /** What only the sampler knows. */
@@ -197,6 +203,10 @@ function measured(sampler: Sampler): Pick<Telemetry, 'push' | 'sensors' | 'setEn
     sensors: () => sampler.sensors(),
     setEnabled: (sensor, on) => sampler.setEnabled(sensor, on),
   }
+}
+
+function byKey(members: readonly TelemetryMember[]): Map<string, TelemetryMember> {
+  return new Map(members.map((member) => [toHex(member.key), member]))
 }
 
 /** Removed devices stay on the list: others may still have packs from before. */
@@ -211,24 +221,45 @@ function targetsIn(
 }
 
 function ownPack(pack: Pack, nowMs: number): KeptPack {
-  const { times, plausible } = trustedTimes(pack, nowMs)
-  return { pack, times, flags: plausible ? 0 : FLAGS.clockImplausible }
+  const clockUnset = pack.clock === 'unset'
+  const receipt = { receivedAtMs: nowMs, clockUnset, bornMs: pack.born }
+  return { pack, ...trustedTimes(pack, receipt) }
 }
 
 /** Keep to the limits of age and room, a few packs at a time. */
-async function retain(
-  { clock, log, settings, store }: TelemetryDeps,
-  signal: AbortSignal,
-): Promise<void> {
+async function retain(deps: TelemetryDeps, signal: AbortSignal): Promise<void> {
+  const { clock, log, settings, store } = deps
+  const age = ageClock(deps)
   for (;;) {
     await clock.sleep(PRUNE_EVERY_MS, signal)
-    const receivedBeforeMs = clock.now() - settings.retentionMs
+    const nowMs = age()
+    const limits = {
+      receivedBeforeMs: nowMs - settings.retentionMs,
+      fiveMinutesBeforeMs: nowMs - (settings.keepFiveMinutesMs ?? Infinity),
+      hoursBeforeMs: nowMs - (settings.keepHoursMs ?? Infinity),
+      maxBytes: settings.maxBytes,
+    }
     try {
-      while (!signal.aborted && store.prune({ receivedBeforeMs, ...settings }) > 0) {
+      while (!signal.aborted && store.prune(limits) > 0) {
         await setImmediate()
       }
     } catch (err) {
       log.error({ err }, 'old readings cannot be removed')
     }
+  }
+}
+
+/**
+ * The time that readings age by. A clock that jumps years ahead must not take everything with it:
+ * without a time source it counts no further than a day beyond the newest pack and the time since.
+ */
+function ageClock({ clock, store, time }: TelemetryDeps): () => number {
+  const startMs = clock.monotonic()
+  const knownMs = store.newestReceivedMs() ?? clock.now()
+  return () => {
+    const quality = time.quality()
+    if (quality === 'synced') return clock.now()
+    if (quality === 'unset') return -Infinity
+    return Math.min(clock.now(), knownMs + DAY_MS + clock.monotonic() - startMs)
   }
 }
