@@ -35,6 +35,7 @@ import { MIGRATIONS } from './migrations.ts'
 import { createAdmission, type Admission } from './services/admission.ts'
 import { createCandidate, type Candidate } from './services/pairing.ts'
 import { createWindowStore } from './storage/counters.ts'
+import { BALLAST_FILE, openBallast } from './storage/ballast.ts'
 import { openDatabase } from './storage/db.ts'
 import { ensurePrivateFolder } from './storage/files.ts'
 import { beginStart, forgetDevice } from './storage/first-start.ts'
@@ -103,6 +104,8 @@ async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
   const { dataDir } = config.paths
   await ensurePrivateFolder(dataDir)
   await scope.use('folder', () => lockFolder(dataDir))
+  const ballast = openBallast(join(dataDir, BALLAST_FILE))
+  if (ballast.scarce()) ballast.release()
   const start = await beginStart(dataDir, FILES)
   const { seed } = await loadOrCreateSeed(dataDir, random)
   const db = openDatabase(join(dataDir, FILES.database), MIGRATIONS)
@@ -115,7 +118,7 @@ async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
     signer: signerFromSeed(seed.reveal()),
     verifier: createVerifier(),
     ops: openOpStore(db),
-    packs: openPackStore(db),
+    packs: openPackStore(db, ballast),
     peers: createPeerStore(db),
     sensorChoices: openSensorChoices(db),
     journal: createJournal(clock),

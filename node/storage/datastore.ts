@@ -73,7 +73,7 @@ class SqliteDatastore extends BaseDatastore implements Disposable {
 
   #keys(prefix = ''): Key[] {
     if (this.#closed) return []
-    this.#store()
+    this.#tryStore()
     const rows = this.#db
       .prepare('SELECT key FROM libp2p WHERE substr(key, 1, length(:prefix)) = :prefix')
       .all({ prefix })
@@ -82,14 +82,14 @@ class SqliteDatastore extends BaseDatastore implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#closed) return
-    this.#store()
+    this.#tryStore()
     this.#closed = true
   }
 
   #change(key: Key, value: Uint8Array | undefined): void {
     if (this.#closed) return
     this.#waiting.set(key.toString(), value)
-    this.#cancel ??= this.#clock.timer(STORE_AFTER_MS, () => this.#store())
+    this.#cancel ??= this.#clock.timer(STORE_AFTER_MS, () => this.#tryStore())
   }
 
   #read(key: Key): Uint8Array | undefined {
@@ -98,6 +98,15 @@ class SqliteDatastore extends BaseDatastore implements Disposable {
     if (this.#closed) return undefined
     const row = this.#db.prepare('SELECT value FROM libp2p WHERE key = ?').get(name)
     return row?.['value'] as Uint8Array | undefined
+  }
+
+  /** On a full or failing disk it waits for the next change: it is a cache, and bounded by its keys. */
+  #tryStore(): void {
+    try {
+      this.#store()
+    } catch {
+      this.#cancel = undefined
+    }
   }
 
   #store(): void {
