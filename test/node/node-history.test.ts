@@ -13,7 +13,6 @@ import { openPackStore } from '../../node/storage/packs.ts'
 import { signerFromSeed } from '../../protocols/identity/index.ts'
 import type { Pack, Reading } from '../../protocols/telemetry/index.ts'
 import { folders, makeHome, startDevice, type TestDevice } from '../helpers/device.ts'
-import { kith } from '../helpers/kith-process.ts'
 import { packOf } from '../helpers/telemetry.ts'
 
 const forever = new AbortController().signal
