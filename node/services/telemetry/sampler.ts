@@ -29,8 +29,8 @@ export interface SensorState extends SensorInfo {
 }
 
 export interface Sampler {
-  /** Read at every interval until `signal` aborts. */
-  run(signal: AbortSignal): Promise<void>
+  /** Read at every interval until `signal` aborts. `onFirst` is called when all were read once. */
+  run(signal: AbortSignal, onFirst?: () => void): Promise<void>
   /** Read everything that is on, once. */
   sample(): Promise<void>
   sensors(): SensorState[]
@@ -60,11 +60,13 @@ class SourceSampler implements Sampler {
     this.#onReadings = onReadings
   }
 
-  async run(signal: AbortSignal): Promise<void> {
+  async run(signal: AbortSignal, onFirst?: () => void): Promise<void> {
     const { clock, intervalMs } = this.#deps
+    let then = onFirst
     while (!signal.aborted) {
       // Not awaited: a source that never answers must not stop the clock for the others.
-      void this.sample()
+      void this.sample().then(then)
+      then = undefined
       await clock.sleep(Math.max(MIN_INTERVAL_MS, intervalMs), signal)
     }
   }
