@@ -306,7 +306,7 @@ describe('two devices', () => {
     assert.deepEqual([cuts.device.id, cuts.alsoRemoved, op.type, op.device], [id, [], 'revoke', id])
     const { data } = await eventOf(cellar, 'member.removed')
     assert.equal(data['reason'], 'lost')
-    await eventOf(owner, 'device.offline')
+    const left = await eventOf(owner, 'device.offline')
     assert.deepEqual(
       (await owner.view.devices()).map(({ state }) => state),
       ['online', 'removed'],
@@ -317,6 +317,13 @@ describe('two devices', () => {
       (await cellar.view.doctor()).every(({ ok }) => ok),
       false,
     )
+
+    // Removed by mistake: with its role it comes back by itself.
+    await owner.view.grant('cellar', 'sensor')
+    await eventOf(owner, 'device.online', ({ id: number }) => number > left.id)
+    assert.equal((await cellar.view.status()).role, 'sensor')
+    await owner.view.remove('cellar', {})
+    await eventOf(cellar, 'member.removed', (event) => event.data['reason'] === 'removed')
 
     assert.equal((await refusal(cellar.view.recover({ kit: kit.slice(0, -1) }))).code, 'NODE_USAGE')
     await cellar.view.recover({ kit })
