@@ -178,7 +178,8 @@ function joinParts(base: DeviceBase, home: Home, signal: AbortSignal): void {
   }
   const told = (type: string, key: Uint8Array): void => {
     note(key)
-    const device = members.state.devices.get(toHex(key))
+    const { devices, removed } = members.state
+    const device = devices.get(toHex(key)) ?? removed.get(toHex(key))
     journal.record(type, { device: peerIdOf(key), name: device?.name ?? '' })
   }
   mesh.events.on('connect', ({ key }) => told('device.online', key), signal)

@@ -304,9 +304,10 @@ describe('two devices', () => {
     assert.equal((await owner.view.devices()).length, 2)
     const { cuts, op } = await owner.view.remove('cellar', { reason: 'lost' })
     assert.deepEqual([cuts.device.id, cuts.alsoRemoved, op.type, op.device], [id, [], 'revoke', id])
-    const { data } = await eventOf(cellar, 'member.removed')
+    const { data, id: removal } = await eventOf(cellar, 'member.removed')
     assert.equal(data['reason'], 'lost')
     const left = await eventOf(owner, 'device.offline')
+    assert.equal(left.data['name'], 'cellar 9')
     assert.deepEqual(
       (await owner.view.devices()).map(({ state }) => state),
       ['online', 'removed'],
@@ -323,7 +324,7 @@ describe('two devices', () => {
     await eventOf(owner, 'device.online', ({ id: number }) => number > left.id)
     assert.equal((await cellar.view.status()).role, 'sensor')
     await owner.view.remove('cellar', {})
-    await eventOf(cellar, 'member.removed', (event) => event.data['reason'] === 'removed')
+    await eventOf(cellar, 'member.removed', ({ id: number }) => number > removal)
 
     assert.equal((await refusal(cellar.view.recover({ kit: kit.slice(0, -1) }))).code, 'NODE_USAGE')
     await cellar.view.recover({ kit })
