@@ -13,8 +13,16 @@ import { ensurePrivateFolder } from './storage/files.ts'
 /** By then everything is loaded. A clean end writes the cache too, but a pulled plug is not one. */
 const FLUSH_AFTER_MS = 60_000
 
-/** Run until `signal` aborts. @throws NodeError where the device cannot start */
+/** Run until `signal` aborts; after a reset, as a new device. @throws NodeError where it cannot start */
 export async function runDevice(config: Config, signal: AbortSignal): Promise<void> {
+  do {
+    // A device that was reset comes back as nobody, so that it can be paired from where one stands.
+    await runOnce(config, signal)
+  } while (!signal.aborted)
+}
+
+/** Until `signal` aborts or the device was reset. */
+async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
   const log = createLogger({ ...config.log, out: process.stderr })
   const version = await readVersion()
   const scope = new Scope()
