@@ -5,7 +5,7 @@ import { cpuSource, diskSource, loadSource, memorySource, uptimeSource } from '.
 import { temperatureSource } from './temperature.ts'
 
 export { isChosen } from './source.ts'
-export type { Sample, SensorInfo, SensorSource } from './source.ts'
+export type { SensorInfo, SensorSource } from './source.ts'
 
 /** `root` is where /proc and /sys are found; `dataDir` is on the file system to watch. */
 export function builtInSources(options: {
