@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 
-import type { HistoryRow, Reading } from '../../node/api/view.ts'
+import type { HistoryRow } from '../../node/api/view.ts'
 import { needs } from '../helpers/tools.ts'
 import { historyOf, startLab, type Lab } from './devices.ts'
 
@@ -69,7 +69,7 @@ describe('logs that several devices keep', needs('namespaces'), () => {
     const rows = await catchesUp('elm', 'ash', kept)
     assert.equal(new Set(keysOf(rows)).size, rows.length, 'a reading came twice')
     assert.ok(isOrdered(rows))
-    assert.ok(rows.every((row) => 'gap' in row || (row as Reading).verified))
+    assert.ok(rows.every((row) => 'gap' in row || row.verified))
     assert.equal(rows.filter((row) => 'gap' in row).length, 0)
   })
 
