@@ -104,7 +104,7 @@ describe('an act in the very moment in which the last one has been told', () => 
       async [Symbol.asyncDispose]() {
         if (acts.length > 1) return
         void (async () => {
-          for (let turn = 0; turn < turns; turn++) await undefined
+          for (let turn = 0; turn < turns; turn++) await Promise.resolve()
           act('second')
         })()
       },
