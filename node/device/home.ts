@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs'
 
 import { peerIdOf } from '../../protocols/identity/index.ts'
-import { permits, type Device, type OpSet } from '../../protocols/members/index.ts'
+import { boundBy, mayAct, permits, type Device, type OpSet } from '../../protocols/members/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { Scope } from '../lifecycle.ts'
 import { startMesh, type Mesh } from '../mesh/mesh.ts'
@@ -114,10 +114,7 @@ function telemetryOf(
   const { retention_days: days, max_bytes: maxBytes } = config.telemetry
   const place = (key: Uint8Array): Device | undefined =>
     members.active().find((device) => equalBytes(device.key, key))
-  const reads = (key: Uint8Array): boolean => {
-    const role = place(key)?.role
-    return role === 'owner' || role === 'member'
-  }
+  const reads = (key: Uint8Array): boolean => mayReadLogs(place(key), clock.now())
   return startTelemetry(
     {
       mesh,
@@ -145,6 +142,12 @@ function telemetryOf(
     },
     signal,
   )
+}
+
+/** Whether a device may have the logs of all others; what caps or a policy bind is not given here. */
+export function mayReadLogs(device: Device | undefined, nowMs: number): boolean {
+  if (device === undefined || !mayAct(device, 'read', nowMs)) return false
+  return boundBy(device.role, 'read') === undefined
 }
 
 /** Devices that publish, and removed ones with what stays accepted of theirs. */
