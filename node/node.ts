@@ -10,6 +10,7 @@ import {
   createOpSet,
   grant,
   mayAct,
+  MembersError,
   reduce,
   regrant,
   type Op,
@@ -52,7 +53,7 @@ export interface NodeDeps {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
-  /** Called after a factory reset: this process is to end. */
+  /** Called after a factory reset: this node is to end. */
   readonly onReset: () => void
 }
 
@@ -111,6 +112,7 @@ async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
   const db = openDatabase(join(dataDir, FILES.database), MIGRATIONS)
   await scope.use('database', () => ({ [Symbol.asyncDispose]: async () => db.close() }))
   await start.done()
+  ballast.refill()
   return {
     ...deps,
     seed,
@@ -188,7 +190,14 @@ function storedOps(base: DeviceBase, home: Uint8Array): OpSet {
 
 function opSetOf({ verifier }: DeviceBase, home: Uint8Array, all: readonly Uint8Array[]): OpSet {
   const ops = createOpSet(home, verifier)
-  for (const bytes of all) ops.add(bytes)
+  for (const bytes of all) {
+    try {
+      ops.add(bytes)
+    } catch (error) {
+      // It waits, and is kept once an op that stands on it has come: see CAPS.maxRetirements.
+      if (!(error instanceof MembersError) || error.code !== 'MEMBERS_FULL') throw error
+    }
+  }
   return ops
 }
 

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs'
 
 import { peerIdOf } from '../../protocols/identity/index.ts'
-import { permits, type Device, type OpSet } from '../../protocols/members/index.ts'
+import { boundBy, mayAct, permits, type Device, type OpSet } from '../../protocols/members/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { systemBoot } from '../boot.ts'
 import { Scope } from '../lifecycle.ts'
@@ -120,10 +120,7 @@ function telemetryOf(
   const { retention_days_5m: shortDays, retention_days_1h: hourDays } = config.telemetry
   const place = (key: Uint8Array): Device | undefined =>
     members.active().find((device) => equalBytes(device.key, key))
-  const reads = (key: Uint8Array): boolean => {
-    const role = place(key)?.role
-    return role === 'owner' || role === 'member'
-  }
+  const reads = (key: Uint8Array): boolean => mayReadLogs(place(key), clock.now())
   return startTelemetry(
     {
       mesh,
@@ -184,6 +181,12 @@ function newestOpMs({ ops, state }: Members): number {
   return newest
 }
 
+/** Whether a device may have the logs of all others; what caps or a policy bind is not given here. */
+export function mayReadLogs(device: Device | undefined, nowMs: number): boolean {
+  if (device === undefined || !mayAct(device, 'read', nowMs)) return false
+  return boundBy(device.role, 'read') === undefined
+}
+
 /** Devices that publish, and removed ones with what stays accepted of theirs. */
 function telemetryMembers(members: Members): readonly TelemetryMember[] {
   const { state } = members
@@ -215,7 +218,8 @@ function joinParts(base: DeviceBase, home: Home, signal: AbortSignal): void {
   }
   const told = (type: string, key: Uint8Array): void => {
     note(key)
-    const device = members.state.devices.get(toHex(key))
+    const { devices, removed } = members.state
+    const device = devices.get(toHex(key)) ?? removed.get(toHex(key))
     journal.record(type, { device: peerIdOf(key), name: device?.name ?? '' })
   }
   mesh.events.on('connect', ({ key }) => told('device.online', key), signal)

@@ -125,7 +125,7 @@ class CandidateService implements Candidate {
   async #open(minutes: number): Promise<WindowView> {
     const { clock, journal } = this.#deps
     this.#stop.signal.throwIfAborted()
-    await this.close()
+    await this.#closeCurrent()
     const since = journal.last
     const window = orTooOften(() => openWindow(this.#deps))
     const { promise: ready, resolve } = Promise.withResolvers<Open>()
@@ -160,12 +160,17 @@ class CandidateService implements Candidate {
   }
 
   async close(): Promise<void> {
+    // One that is just being opened as well, which nobody could close otherwise.
+    await this.#turn
+    await this.#closeCurrent()
+  }
+
+  async #closeCurrent(): Promise<void> {
     if (this.#current !== undefined) await this.#end(this.#current, 'stopped')
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new Error('stopping'))
-    await this.#turn
     await this.close()
   }
 

@@ -2,7 +2,8 @@
  * libp2p's datastore in the device's database. What libp2p keeps there is a cache (how peers were
  * last reached), so writes are gathered in memory and stored together once a second: a write for
  * each of libp2p's would cost one fsync each. Reads see what waits. libp2p still writes after its
- * own stop; after disposal such writes are dropped.
+ * own stop; after disposal such writes are dropped. A disk that refuses, as a full one does, is asked
+ * again later and stops nobody: what waits is a cache.
  */
 import type { DatabaseSync } from 'node:sqlite'
 
@@ -19,6 +20,7 @@ export const migration: Migration = {
 }
 
 const STORE_AFTER_MS = 1000
+const RETRY_AFTER_MS = 60_000
 
 export type StoredDatastore = BaseDatastore & Disposable
 
@@ -73,7 +75,7 @@ class SqliteDatastore extends BaseDatastore implements Disposable {
 
   #keys(prefix = ''): Key[] {
     if (this.#closed) return []
-    this.#tryStore()
+    this.#store()
     const rows = this.#db
       .prepare('SELECT key FROM libp2p WHERE substr(key, 1, length(:prefix)) = :prefix')
       .all({ prefix })
@@ -82,14 +84,19 @@ class SqliteDatastore extends BaseDatastore implements Disposable {
 
   [Symbol.dispose](): void {
     if (this.#closed) return
-    this.#tryStore()
+    this.#store()
     this.#closed = true
+    this.#cancel?.()
   }
 
   #change(key: Key, value: Uint8Array | undefined): void {
     if (this.#closed) return
     this.#waiting.set(key.toString(), value)
-    this.#cancel ??= this.#clock.timer(STORE_AFTER_MS, () => this.#tryStore())
+    this.#storeAfter(STORE_AFTER_MS)
+  }
+
+  #storeAfter(ms: number): void {
+    this.#cancel ??= this.#clock.timer(ms, () => this.#store())
   }
 
   #read(key: Key): Uint8Array | undefined {
@@ -100,19 +107,19 @@ class SqliteDatastore extends BaseDatastore implements Disposable {
     return row?.['value'] as Uint8Array | undefined
   }
 
-  /** On a full or failing disk it waits for the next change: it is a cache, and bounded by its keys. */
-  #tryStore(): void {
-    try {
-      this.#store()
-    } catch {
-      this.#cancel = undefined
-    }
-  }
-
   #store(): void {
     this.#cancel?.()
     this.#cancel = undefined
     if (this.#waiting.size === 0 || this.#closed || !this.#db.isOpen) return
+    try {
+      this.#write()
+      this.#waiting.clear()
+    } catch {
+      this.#storeAfter(RETRY_AFTER_MS)
+    }
+  }
+
+  #write(): void {
     const put = this.#db.prepare('INSERT OR REPLACE INTO libp2p (key, value) VALUES (?, ?)')
     const remove = this.#db.prepare('DELETE FROM libp2p WHERE key = ?')
     transaction(this.#db, () => {
@@ -121,6 +128,5 @@ class SqliteDatastore extends BaseDatastore implements Disposable {
         else put.run(key, value)
       }
     })
-    this.#waiting.clear()
   }
 }

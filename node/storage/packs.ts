@@ -24,8 +24,8 @@ import {
   type SeqRange,
 } from '../../protocols/telemetry/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
-import { NodeError } from '../errors.ts'
-import { transaction, type Migration } from './db.ts'
+import type { Ballast } from './ballast.ts'
+import type { Migration } from './db.ts'
 import { BOOT_TABLES } from './boots.ts'
 import { LOG_TABLES, logTable, type Fork, type Log, type LogTable } from './pack-logs.ts'
 import { placing, UNPLACED_INDEX, type Placing, type Unplaced } from './placing.ts'
@@ -37,7 +37,8 @@ import {
   type HistoryQuery,
   type ReadingRow,
 } from './readings.ts'
-import { ROLLUP_TABLES, rollupTable, type RollupTable, type SpanLimits } from './rollups.ts'
+import { ROLLUP_TABLES, rollupTable } from './rollups.ts'
+import { roomFor, type Limits, type Room } from './room.ts'
 
 export const migration: Migration = {
   version: 2,
@@ -61,13 +62,6 @@ export const migration: Migration = {
     ${READING_TABLES}
     ${ROLLUP_TABLES}`,
 }
-
-/** Packs removed in one transaction. */
-const PRUNE_CHUNK = 64
-/** How often room is made for one write before giving up. */
-const MAX_ROOM_TRIES = 8
-/** `SQLITE_FULL` */
-const SQLITE_FULL = 13
 
 export interface Incoming {
   readonly pack: Pack
@@ -130,32 +124,42 @@ export interface PackStore extends PackSource {
    * 0 means done.
    */
   prune(limits: Limits): number
+  /**
+   * Call `listener` with true when the disk is found full, and with false once there is room again.
+   * Returns the function that stops it.
+   */
+  onFull(listener: (full: boolean) => void): () => void
 }
 
-export interface Limits extends Partial<SpanLimits> {
-  readonly receivedBeforeMs: number
-  readonly maxBytes: number
-}
-
-export function openPackStore(db: DatabaseSync): PackStore {
-  return new SqlitePacks(db)
+/** `ballast` is what to give up first where the disk is full. */
+export function openPackStore(db: DatabaseSync, ballast?: Ballast): PackStore {
+  return new SqlitePacks(db, ballast)
 }
 
 class SqlitePacks implements PackStore {
   readonly #db: DatabaseSync
-  readonly #rollups: RollupTable
   readonly #readings: ReadingTable
   readonly #logs: LogTable
   readonly #placing: Placing
+  readonly #room: Room
   readonly #listeners = new Set<(device: Uint8Array) => void>()
   readonly #sql: Record<'bytes' | 'range' | 'first' | 'addPack', StatementSync>
 
-  constructor(db: DatabaseSync) {
+  constructor(db: DatabaseSync, ballast: Ballast | undefined) {
     this.#db = db
-    this.#rollups = rollupTable(db)
-    this.#readings = readingTable(db, this.#rollups)
+    const rollups = rollupTable(db)
+    this.#readings = readingTable(db, rollups)
     this.#logs = logTable(db)
     this.#placing = placing(db, this.#readings)
+    this.#room = roomFor({
+      db,
+      readings: this.#readings,
+      rollups,
+      ballast,
+      undone: () => {
+        for (const table of [this.#logs, this.#readings, this.#placing]) table.forget()
+      },
+    })
     this.#sql = {
       bytes: db.prepare('SELECT bytes FROM packs WHERE log = ? AND seq = ?'),
       range: db.prepare(
@@ -174,7 +178,7 @@ class SqlitePacks implements PackStore {
     make: (seq: number, prev: Uint8Array) => Pack,
     nowMs: number,
   ): Pack {
-    const pack = this.#withRoom(() => {
+    const pack = this.#room.run(() => {
       const { state } = this.#logs.ensure(device)
       const made = make(headOf(state) + 1, state.segments.at(-1)?.hash ?? NO_PREV)
       const clockUnset = made.clock === 'unset'
@@ -187,7 +191,7 @@ class SqlitePacks implements PackStore {
   }
 
   insert(batch: readonly Incoming[]): Outcome[] {
-    const outcomes = this.#withRoom(() => batch.map((incoming) => this.#keep(incoming)))
+    const outcomes = this.#room.run(() => batch.map((incoming) => this.#keep(incoming)))
     const grown = new Map<string, Uint8Array>()
     for (const { verdict, pack } of outcomes) {
       if (verdict === 'accept') grown.set(toHex(pack.device), pack.device)
@@ -269,80 +273,18 @@ class SqlitePacks implements PackStore {
   release(device: Uint8Array): void {
     const log = this.#logs.find(device)
     if (log?.state.quarantined !== true) return
-    this.#withRoom(() => {
+    this.#room.run(() => {
       this.#readings.release(log.id)
       this.#logs.setState(log, { ...log.state, quarantined: false })
     })
   }
 
   prune(limits: Limits): number {
-    const { receivedBeforeMs, maxBytes } = limits
-    const { fiveMinutesBeforeMs = -Infinity, hoursBeforeMs = -Infinity } = limits
-    return transaction(this.#db, () => {
-      const over = this.#usedBytes() > maxBytes
-      const dropped = this.#dropOldest(PRUNE_CHUNK, over ? Infinity : receivedBeforeMs)
-      if (dropped > 0) return dropped
-      const aged = this.#rollups.prune({ fiveMinutesBeforeMs, hoursBeforeMs })
-      return aged > 0 || !over ? aged : this.#rollups.makeRoom()
-    })
+    return this.#room.prune(limits)
   }
 
-  #usedBytes(): number {
-    const read = (name: string): number => {
-      const row = this.#db.prepare(`PRAGMA ${name}`).get() as Record<string, number>
-      return row[name] ?? 0
-    }
-    return (read('page_count') - read('freelist_count')) * read('page_size')
-  }
-
-  /** Inside a transaction. */
-  #dropOldest(count: number, receivedBeforeMs: number): number {
-    const rows = this.#db
-      .prepare(
-        `SELECT id, log, received_at, flags, from_ms, to_ms FROM packs AS p
-         WHERE seq < (SELECT max(seq) FROM packs WHERE log = p.log) ORDER BY id LIMIT ?`,
-      )
-      .all(count) as Record<'id' | 'log' | 'received_at' | 'flags' | 'from_ms' | 'to_ms', number>[]
-    const drop = this.#db.prepare('DELETE FROM packs WHERE id = ?')
-    let dropped = 0
-    for (const { id, log, received_at: at, flags, from_ms: fromMs, to_ms: toMs } of rows) {
-      if (at >= receivedBeforeMs) break
-      if ((flags & FLAGS.unplaced) === 0) this.#readings.remove(log, id, fromMs, toMs)
-      drop.run(id)
-      dropped++
-    }
-    return dropped
-  }
-
-  /** Run `work` in one transaction; where the disk is full, make room and run it again. */
-  #withRoom<T>(work: () => T): T {
-    for (let tries = 0; ; tries++) {
-      try {
-        return transaction(this.#db, work)
-      } catch (error) {
-        // What is remembered may include what was just undone.
-        this.#logs.forget()
-        this.#readings.forget()
-        this.#placing.forget()
-        if ((error as { errcode?: number }).errcode !== SQLITE_FULL) throw error
-        if (tries >= MAX_ROOM_TRIES || !this.#makeRoom()) throw noRoom(error)
-      }
-    }
-  }
-
-  /** False where nothing could be removed. */
-  #makeRoom(): boolean {
-    try {
-      const dropped = transaction(
-        this.#db,
-        () => this.#dropOldest(PRUNE_CHUNK, Infinity) || this.#rollups.makeRoom(),
-      )
-      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-      return dropped > 0
-    } catch (error) {
-      if ((error as { errcode?: number }).errcode === SQLITE_FULL) return false
-      throw error
-    }
+  onFull(listener: (full: boolean) => void): () => void {
+    return this.#room.onFull(listener)
   }
 
   /** Judge one pack and write what follows from it. Inside a transaction. */
@@ -417,11 +359,4 @@ function minOf(times: readonly number[]): number {
 
 function maxOf(times: readonly number[]): number {
   return times.reduce((most, ms) => Math.max(most, ms), -Infinity)
-}
-
-function noRoom(cause: unknown): NodeError {
-  return new NodeError('NODE_DATABASE', 'The disk is full: new readings cannot be kept.', {
-    cause,
-    hint: 'Everything kept so far is safe. Free some space; readings go on by themselves.',
-  })
 }

@@ -1,5 +1,5 @@
 import { equalBytes, type Channel } from '../wire/index.ts'
-import { Hello, type HelloMessage } from './messages.ts'
+import { Hello, MAX_HEADS, type HelloMessage } from './messages.ts'
 import { HelloError } from './protocol.ts'
 
 /**
@@ -17,7 +17,11 @@ export async function greet(
   return { theirs, differs: !sameHeads(ours.heads, theirs.heads) }
 }
 
-/** A log is its heads: every op is in the causal past of one. Both lists come sorted or do not match. */
+/**
+ * A log is its heads: every op is in the causal past of one. Both lists come sorted or do not match.
+ * A full list may leave heads out, and so proves nothing.
+ */
 function sameHeads(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
+  if (a.length === MAX_HEADS) return false
   return a.length === b.length && a.every((head, i) => equalBytes(head, b[i] ?? new Uint8Array()))
 }

@@ -25,7 +25,7 @@ export interface OpSet {
   readonly entries: readonly Entry[]
   /** The recovery key's authority; undefined before genesis is there. */
   readonly recovery: Grant | undefined
-  /** Ops that wait for parents. */
+  /** Ops that wait for parents, or to be needed: see CAPS.maxRetirements. */
   readonly waiting: number
   /**
    * Take one op as received.
@@ -65,6 +65,8 @@ class MemoryOpSet implements OpSet {
   readonly #heads = new Set<number>()
   readonly #grants = new Map<string, Grant[]>()
   readonly #bySigner = new Map<string, number>()
+  /** Retirements by the grant (hexadecimal) that they end. */
+  readonly #retired = new Map<string, number>()
   readonly #waiting = new Map<string, Op>()
 
   constructor(home: Uint8Array, verifier: Verifier) {
@@ -80,12 +82,15 @@ class MemoryOpSet implements OpSet {
     if (this.#envelopes.has(toHex(sha256(bytes)))) return { status: 'known' }
     const op = openOp(bytes, this.home, this.#verifier)
     if (this.#byId.has(op.hex)) return { status: 'known' }
-    if (!this.#isReady(op)) {
-      this.#wait(op)
-      return { status: 'waiting' }
+    if (this.#isReady(op) && !this.#isSurplus(op)) {
+      this.#keep(op)
+      return { status: 'added', ops: [op, ...this.#release()] }
     }
-    this.#keep(op)
-    return { status: 'added', ops: [op, ...this.#release()] }
+    this.#wait(op)
+    const released = this.#release()
+    if (released.length > 0) return { status: 'added', ops: released }
+    if (this.#isSurplus(op)) throw new MembersError('MEMBERS_FULL', 'retired already')
+    return { status: 'waiting' }
   }
 
   get(id: Uint8Array): Entry | undefined {
@@ -152,13 +157,41 @@ class MemoryOpSet implements OpSet {
     }
   }
 
+  /**
+   * All that a device without an owner's grant can sign is that it leaves, so there is no use for more
+   * than a few of these. They wait, and are kept only where an owner elsewhere has built on them.
+   */
+  #isSurplus({ payload }: Op): boolean {
+    if (payload.type !== 'retire' || this.get(payload.auth)?.gives?.role === 'owner') return false
+    return (this.#retired.get(toHex(payload.auth)) ?? 0) >= CAPS.maxRetirements
+  }
+
+  /** What waiting ops of owners and of the recovery key stand on, in hexadecimal. */
+  #calledFor(): ReadonlySet<string> {
+    const called = new Set<string>()
+    const call = (op: Op): void => parentsOf(op).forEach((parent) => called.add(toHex(parent)))
+    const waiting = [...this.#waiting.values()]
+    for (const op of waiting) if (this.#hasHeldPower(op.signer)) call(op)
+    for (let before = 0; before < called.size;) {
+      before = called.size
+      for (const op of waiting) if (called.has(op.hex)) call(op)
+    }
+    return called
+  }
+
+  #hasHeldPower(key: Uint8Array): boolean {
+    if (this.recovery !== undefined && equalBytes(key, this.recovery.subject)) return true
+    return this.grantsTo(toHex(key)).some(({ role }) => role === 'owner')
+  }
+
   /** Keep whatever has all its parents by now; what turns out to be wrong is dropped. */
   #release(): Op[] {
     const released: Op[] = []
     for (let again = true; again;) {
       again = false
+      const called = this.#calledFor()
       for (const [hex, op] of this.#waiting) {
-        if (!this.#isReady(op)) continue
+        if (!this.#isReady(op) || (this.#isSurplus(op) && !called.has(hex))) continue
         this.#waiting.delete(hex)
         again = true
         try {
@@ -215,6 +248,10 @@ class MemoryOpSet implements OpSet {
     this.#envelopes.add(toHex(sha256(op.bytes)))
     for (const parent of parentsOf(op)) this.#heads.delete(this.indexOf(parent) ?? -1)
     this.#heads.add(index)
+    if (op.payload.type === 'retire') {
+      const ended = toHex(op.payload.auth)
+      this.#retired.set(ended, (this.#retired.get(ended) ?? 0) + 1)
+    }
     const signer = toHex(op.signer)
     this.#bySigner.set(signer, (this.#bySigner.get(signer) ?? 0) + 1)
     if (gives !== undefined) this.#grants.set(gives.holder, [...this.grantsTo(gives.holder), gives])

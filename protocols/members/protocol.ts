@@ -21,6 +21,8 @@ export const CAPS = {
   maxOps: 5000,
   /** Ops of one key, so that no single stolen key can fill the home. */
   maxOpsPerKey: 2000,
+  /** Retirements under one grant that is not an owner's: the one that counts, and proof of more. */
+  maxRetirements: 4,
   /** Ops of the recovery key, which find room in a full home. */
   maxRecoveryOps: 64,
   /** Ops that wait for parents; the oldest makes room. */

@@ -29,7 +29,7 @@ export function reduce(set: OpSet): HomeState {
   const names = namesOf(effective, set)
   const equivocations = findEquivocations(entries)
   const devices = devicesOf(grants, set, { names, equivocations })
-  const removed = removedOf(given, devices, { names, effects })
+  const removed = removedOf(given, devices, { names, effects, entries })
   const facts = {
     home: set.home,
     name: names.home,
@@ -137,7 +137,7 @@ function deviceOf(grant: Grant, entry: Entry, { names, equivocations }: Context)
 function removedOf(
   given: readonly Grant[],
   devices: ReadonlyMap<string, Device>,
-  { names, effects }: { names: Names; effects: Effects },
+  { names, effects, entries }: { names: Names; effects: Effects; entries: readonly Entry[] },
 ): ReadonlyMap<string, RemovedDevice> {
   const removed = new Map<string, RemovedDevice>()
   const gone = Map.groupBy(
@@ -145,12 +145,27 @@ function removedOf(
     ({ holder }) => holder,
   )
   for (const [holder, grants] of [...gone].toSorted(byText)) {
-    const cuts = grants.flatMap((grant) => effects.cutsOf(grant))
+    const cuts = lastOf(grants, effects, entries).flatMap((grant) => effects.cutsOf(grant))
     const last = grants.toSorted((a, b) => compareBytes(a.id, b.id)).at(-1)
     if (last === undefined) continue
     removed.set(holder, { key: last.subject, name: names.of(last), ...endOf(cuts) })
   }
   return removed
+}
+
+/** Grants that were not given anew by someone who knew that they were cut. */
+function lastOf(
+  grants: readonly Grant[],
+  effects: Effects,
+  entries: readonly Entry[],
+): readonly Grant[] {
+  return grants.filter((grant) => {
+    const cuts = effects.cutsOf(grant)
+    return !grants.some((later) => {
+      const past = entries[later.index]?.past
+      return past !== undefined && cuts.some((cut) => covers(past, cut.index))
+    })
+  })
 }
 
 /** The strictest of several cuts: the lowest telemetry seq, and a revocation's reason before others. */

@@ -6,7 +6,7 @@
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -22,8 +22,9 @@ const CLI = fileURLToPath(new URL('../../node/cli/main.ts', import.meta.url))
 const START_LIMIT_MS = 30_000
 const COMMAND_LIMIT_MS = 60_000
 const STOP_LIMIT_MS = 15_000
-const KEPT_LOG_LINES = 40
+const KEPT_LOG_LINES = 4000
 const SHOWN_LOG_LINES = 12
+const PAGE_BYTES = 4096
 
 /** Readings often enough to see a gap of a second or two. */
 const SETTINGS = {
@@ -39,13 +40,36 @@ export interface LabDevice {
   /** The local API; its calls fail while the device is down. */
   readonly api: ApiClient
   /** Resolves when the device answers. */
-  start(): Promise<void>
+  start(options?: StartOptions): Promise<void>
   /** Resolves when the process is gone. */
   stop(signal: 'SIGTERM' | 'SIGKILL'): Promise<void>
   /** Run `kith ARGS --json` for this device; what it printed, one value for each line. */
   kith(args: readonly string[], input?: string): Promise<unknown[]>
   /** The last lines of its log. */
   lastLines(): string
+  /** What it logged of late that matches. */
+  logged(pattern: RegExp): readonly string[]
+  /** Of the running process. @throws Error while it is down */
+  usage(): Promise<Usage>
+}
+
+/** What a process has cost so far. */
+export interface Usage {
+  /** Monotonic time of this look. */
+  readonly atMs: number
+  readonly cpuMs: number
+  readonly rssBytes: number
+}
+
+export interface LabOptions {
+  /** Names in the topology that are no Kith devices. */
+  readonly others?: readonly string[]
+  /** Settings by device, over those that all have. */
+  readonly settings?: Readonly<Record<string, Readonly<Record<string, string>>>>
+}
+
+export interface StartOptions {
+  readonly env?: Readonly<Record<string, string>>
 }
 
 export interface Lab extends AsyncDisposable {
@@ -65,13 +89,18 @@ export interface Lab extends AsyncDisposable {
   freshReading(at: string, of: string, limitMs: number): Promise<Reading>
 }
 
-export async function startLab(topology: Topology): Promise<Lab> {
+export async function startLab(
+  topology: Topology,
+  { others = [], settings = {} }: LabOptions = {},
+): Promise<Lab> {
   const folder = await mkdtemp(path.join(tmpdir(), 'kith-lab-'))
   const world = await startWorld(topology)
   const stop = new AbortController()
   const devices = new Map<string, LabDevice>()
-  for (const name of world.devices) {
-    devices.set(name, createDevice(world, name, path.join(folder, name), stop.signal))
+  for (const name of world.devices.filter((one) => !others.includes(one))) {
+    const dataDir = path.join(folder, name)
+    const place = { name, dataDir, settings: { ...SETTINGS, ...settings[name] } }
+    devices.set(name, createDevice(world, place, stop.signal))
   }
   const lab: Lab = {
     world,
@@ -82,10 +111,10 @@ export async function startLab(topology: Topology): Promise<Lab> {
     },
     async makeHome() {
       await Promise.all([...devices.values()].map((device) => device.start()))
-      const [first = '', ...others] = world.devices
+      const [first = '', ...more] = devices.keys()
       const named = ['--device-name', first, '--recovery-out', path.join(folder, 'kit')]
       await lab.device(first).kith(['home', 'create', 'Lab', ...named])
-      for (const other of others) await lab.pair(first, other)
+      for (const other of more) await lab.pair(first, other)
     },
     pair: (owner, candidate) => pair(lab.device(owner), lab.device(candidate)),
     until: (what, limitMs, check) => until(what, limitMs, check, () => logs([...devices.values()])),
@@ -105,7 +134,17 @@ export async function startLab(topology: Topology): Promise<Lab> {
   return lab
 }
 
-function createDevice(world: World, name: string, dataDir: string, signal: AbortSignal): LabDevice {
+interface Place {
+  readonly name: string
+  readonly dataDir: string
+  readonly settings: Readonly<Record<string, string>>
+}
+
+function createDevice(
+  world: World,
+  { name, dataDir, settings }: Place,
+  signal: AbortSignal,
+): LabDevice {
   const log: string[] = []
   let child: ChildProcess | undefined
   const running = (): boolean => child?.exitCode === null && child.signalCode === null
@@ -116,10 +155,13 @@ function createDevice(world: World, name: string, dataDir: string, signal: Abort
     name,
     dataDir,
     api,
-    async start() {
-      const sets = Object.entries(SETTINGS).flatMap(([key, value]) => ['--set', `${key}=${value}`])
+    async start({ env } = {}) {
+      const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])
       const command = [process.execPath, CLI, 'up', '--data-dir', dataDir, '--json', ...sets]
-      child = world.spawn(name, command, { stdio: ['ignore', 'pipe', 'pipe'] })
+      child = world.spawn(name, command, {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, ...env },
+      })
       keepLog(child, log)
       await until(
         `${name} answers`,
@@ -144,8 +186,32 @@ function createDevice(world: World, name: string, dataDir: string, signal: Abort
       return linesOf(await run(process.execPath, full, input, () => logs([device])))
     },
     lastLines: () => log.slice(-SHOWN_LOG_LINES).join('\n'),
+    logged: (pattern) => log.filter((line) => pattern.test(line)),
+    usage: () => usageOf(running() ? child?.pid : undefined),
   }
   return device
+}
+
+/** From /proc; the kernel counts a hundred ticks in a second (USER_HZ). */
+async function usageOf(pid: number | undefined): Promise<Usage> {
+  if (pid === undefined) throw new Error('not running')
+  const [stat, statm] = await Promise.all([
+    readFile(`/proc/${pid}/stat`, 'utf8'),
+    readFile(`/proc/${pid}/statm`, 'utf8'),
+  ])
+  // The name in brackets may hold anything; user and system time are fields 14 and 15.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  const ticks = Number(fields[11]) + Number(fields[12])
+  return {
+    atMs: performance.now(),
+    cpuMs: ticks * 10,
+    rssBytes: Number(statm.split(' ')[1]) * PAGE_BYTES,
+  }
+}
+
+/** The share of one core between two looks. */
+export function cpuBetween(before: Usage, after: Usage): number {
+  return (after.cpuMs - before.cpuMs) / (after.atMs - before.atMs)
 }
 
 function keepLog(child: ChildProcess, log: string[]): void {

@@ -221,6 +221,25 @@ describe('the datastore', () => {
     await store.put(new Key('/late'), value)
     assert.equal(await store.has(new Key('/late')), false)
   })
+
+  it('outlives a full disk, and stores what waited once there is room', async () => {
+    const clock = virtualClock()
+    const db = openDatabase(':memory:', [migration])
+    const rows = (): number => db.prepare('SELECT key FROM libp2p').all().length
+    const store = openDatastore(db, clock)
+    db.exec('PRAGMA max_page_count = 4')
+    await store.put(key, new Uint8Array(50_000))
+    await clock.advance(1000)
+    assert.equal(rows(), 0)
+    assert.equal(await store.has(key), true)
+    db.exec('PRAGMA max_page_count = 1000')
+    await clock.advance(60_000)
+    assert.equal(rows(), 1)
+    db.exec('PRAGMA max_page_count = 1')
+    await store.put(new Key('/peers/two'), new Uint8Array(5_000_000))
+    store[Symbol.dispose]()
+    assert.equal(rows(), 1)
+  })
 })
 
 describe('pairing hosts', () => {

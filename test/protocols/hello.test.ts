@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
 
-import { greet, Hello, HELLO, type HelloMessage } from '../../protocols/hello/index.ts'
+import { greet, Hello, HELLO, MAX_HEADS, type HelloMessage } from '../../protocols/hello/index.ts'
 import { encodeVarint, fromHex, toHex, WireError } from '../../protocols/wire/index.ts'
 import { channelPair } from '../helpers/channels.ts'
 import { virtualClock } from '../helpers/clock.ts'
@@ -44,6 +44,21 @@ describe('hello', () => {
       const [a, b] = await exchange(hello(), hello({ heads }))
       assert.ok(a.status === 'fulfilled' && a.value.differs)
       assert.ok(b.status === 'fulfilled' && b.value.differs)
+    }
+  })
+
+  it('takes a full list of heads for no proof of anything: more heads may have been left out', async () => {
+    const heads = (count: number) => Array.from({ length: count }, (_, i) => hash(i))
+    for (const [count, differs] of [
+      [MAX_HEADS - 1, false],
+      [MAX_HEADS, true],
+    ] as const) {
+      for (const side of await exchange(
+        hello({ heads: heads(count) }),
+        hello({ heads: heads(count) }),
+      )) {
+        assert.equal(side.status === 'fulfilled' && side.value.differs, differs)
+      }
     }
   })
 

@@ -156,6 +156,16 @@ describe('revocation', () => {
     assert.deepEqual([gone?.name, gone?.reason, gone?.lastSeq], ['dora', 'lost', 41])
   })
 
+  it('counts telemetry by the newest removal of a device that had been let in again', () => {
+    const set = family()
+    const subject = keyNamed('dora')
+    put(set, revoke(as(set, 'bob'), { subject, reason: 'lost', lastSeq: 4 }))
+    put(set, grant(as(set, 'bob'), { subject, role: 'member', name: 'dora', paired: 'code' }))
+    put(set, revoke(as(set, 'bob'), { subject, reason: 'removed', lastSeq: 100 }))
+    const gone = reduce(set).removed.get(toHex(subject))
+    assert.deepEqual([gone?.reason, gone?.lastSeq], ['removed', 100])
+  })
+
   it('beats a grant that does not know of it, and yields to one that does', () => {
     const set = family()
     const prev = set.heads()

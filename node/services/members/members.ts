@@ -201,6 +201,7 @@ class MembersService implements Members {
   async #exchange(channel: Channel, peer: Uint8Array): Promise<void> {
     const { ops, clock, log } = this.#deps
     let received = 0
+    let over = false
     try {
       received += this.#save([])
       const result = await syncMembers(channel, {
@@ -208,12 +209,15 @@ class MembersService implements Members {
         clock,
         store: (added) => {
           received += this.#save(added)
+          // Frames that came before a reset are still read after our own side has failed.
+          if (over) this.#changed(peer)
         },
       })
       if (result.refused > 0) {
         log.warn({ device: peerIdOf(peer), refused: result.refused }, 'membership ops refused')
       }
     } finally {
+      over = true
       // What was stored counts, whether or not the exchange ended well.
       if (received > 0) this.#changed(peer)
     }
@@ -268,20 +272,22 @@ class MembersService implements Members {
     }
     const push: Push = { again: false, done: Promise.resolve() }
     this.#pushes.set(name, push)
-    push.done = this.#tell(peer, push).finally(() => this.#pushes.delete(name))
+    push.done = this.#tell(peer, push)
     return push.done
   }
 
   async #tell(peer: Uint8Array, push: Push): Promise<void> {
+    // In the turn of the last look at `again`: what changes a moment later begins a new push.
+    const over = (): boolean => this.#pushes.delete(toHex(peer))
     for (let failures = 0; ;) {
       push.again = false
       const told = await this.#syncWith(peer)
-      if (told && !push.again) return
+      if (told && !push.again) return void over()
       failures = told ? 0 : failures + 1
       if (!told) await this.#pause(RETRY_MS * 2 ** (failures - 1))
       // A peer that is gone hears it in its next greeting.
       const connected = this.#mesh?.peers().some(({ key }) => equalBytes(key, peer)) ?? false
-      if (!connected || failures > MAX_RETRIES || this.#signal.aborted) return
+      if (!connected || failures > MAX_RETRIES || this.#signal.aborted) return void over()
     }
   }
 

@@ -10,6 +10,7 @@ import {
   BOUNDS,
   readLogs,
   TELEMETRY,
+  TelemetryError,
   type LogEntry,
   type LogReader,
 } from '../../../protocols/telemetry/index.ts'
@@ -150,7 +151,9 @@ class LogFollower implements Follower {
       const reader = readLogs(stream.channel, this.#deps)
       session.open = { reader, asked: new Map(), abort: (error) => stream.abort(error) }
       await this.#ask(session)
-      for await (const { pack } of reader.events()) {
+      for await (const { pack, refused } of reader.events()) {
+        // It may not have heard yet that we may read: all is asked for again, after the wait.
+        if (refused !== undefined) throw new TelemetryError(refused)
         if (pack !== undefined) await this.#deps.intake.offer(pack)
       }
     } finally {

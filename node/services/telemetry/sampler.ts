@@ -44,8 +44,11 @@ export interface PushedValue {
 }
 
 export interface Sampler {
-  /** Read at every interval, and listen, until `signal` aborts; then rejects with its reason. */
-  run(signal: AbortSignal): Promise<void>
+  /**
+   * Read at every interval, and listen, until `signal` aborts; then rejects with its reason.
+   * `onFirst` is called when every source that is read was read once.
+   */
+  run(signal: AbortSignal, onFirst?: () => void): Promise<void>
   /** Read everything that is on, once. */
   sample(): Promise<void>
   /**
@@ -106,10 +109,15 @@ class SourceSampler implements Sampler {
     }
   }
 
-  async run(signal: AbortSignal): Promise<void> {
+  async run(signal: AbortSignal, onFirst: () => void = () => undefined): Promise<void> {
+    let unread = this.#deps.sources.filter((source) => 'read' in source).length
+    const first = (): void => {
+      unread -= 1
+      if (unread === 0) onFirst()
+    }
     await Promise.allSettled(
       this.#deps.sources.map((source) =>
-        'read' in source ? this.#poll(source, signal) : this.#follow(source, signal),
+        'read' in source ? this.#poll(source, signal, first) : this.#follow(source, signal),
       ),
     )
     for (const outlet of this.#outlets.values()) outlet.close()
@@ -193,8 +201,9 @@ class SourceSampler implements Sampler {
     }
   }
 
-  async #poll(source: PolledSource, signal: AbortSignal): Promise<void> {
+  async #poll(source: PolledSource, signal: AbortSignal, onFirst: () => void): Promise<void> {
     const { clock, intervalMs } = this.#deps
+    let then: (() => void) | undefined = onFirst
     const everyMs = Math.max(MIN_INTERVAL_MS, source.pace?.intervalMs ?? intervalMs)
     const mostSkips = Math.max(0, Math.floor(LONGEST_WAIT_MS / everyMs) - 1)
     let skips = 0
@@ -204,7 +213,8 @@ class SourceSampler implements Sampler {
       else {
         skips = Math.min(2 ** Math.max(0, this.#troubles.count(source.id) - 1) - 1, mostSkips)
         // Not awaited: a source that never answers must not stop the clock.
-        void this.#read(source, signal)
+        void this.#read(source, signal).then(then)
+        then = undefined
       }
       await clock.sleep(everyMs, signal)
     }

@@ -151,7 +151,9 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
     const holds = AbortSignal.any([until, streamSignal])
     await serveLogs(channel, { source: store, mayRead }, holds)
   })
-  const loops = Promise.allSettled([sampler.run(until), retain(deps, until)])
+  // At once: whoever waits for this device to come back waits for its first reading.
+  const sampling = sampler.run(until, () => void (until.aborted || publisher.flush()))
+  const loops = Promise.allSettled([sampling, retain(deps, until)])
 
   return {
     ...asked(deps),

@@ -1,0 +1,63 @@
+/**
+ * The peer to compare with: a libp2p node with the modules that Kith uses and nothing else, in a
+ * process of its own. It says where it listens, who connected, and how long echoes took.
+ *
+ *   bare-peer.ts listen [--mdns]      bare-peer.ts dial ADDRESS
+ */
+import process from 'node:process'
+
+import { noise } from '@chainsafe/libp2p-noise'
+import { identify } from '@libp2p/identify'
+import type { Connection, Stream } from '@libp2p/interface'
+import { mdns } from '@libp2p/mdns'
+import { ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { byteStream } from '@libp2p/utils'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+
+const ECHO = '/bench/echo/1.0.0'
+
+const [mode, ...rest] = process.argv.slice(2)
+const node = await createLibp2p({
+  addresses: { listen: ['/ip6/::1/tcp/0'] },
+  transports: [tcp({ dialOpts: { noDelay: true }, listenOpts: { noDelay: true } })],
+  connectionEncrypters: [noise()],
+  streamMuxers: [yamux()],
+  services: { identify: identify(), ping: ping() },
+  peerDiscovery: rest.includes('--mdns') ? [mdns()] : [],
+})
+await node.handle(ECHO, (stream: Stream) => {
+  stream.addEventListener('message', ({ data }) => void stream.send(data))
+})
+node.addEventListener('connection:open', () => tell({ type: 'connected' }))
+tell({ type: 'listening', address: node.getMultiaddrs()[0]?.toString() ?? '' })
+
+if (mode === 'dial') {
+  const connection = await node.dial(multiaddr(rest[0] ?? ''))
+  process.on('message', (message) => void answer(connection, message))
+}
+process.once('SIGTERM', () => process.exit(0))
+
+function tell(message: Readonly<Record<string, unknown>>): void {
+  process.send?.(message)
+}
+
+/** `{count, bytes}`: that many round trips one after the other, in ms each. */
+async function answer(connection: Connection, message: unknown): Promise<void> {
+  const { count, bytes } = message as { count: number; bytes: number }
+  const stream = await connection.newStream(ECHO)
+  const pipe = byteStream(stream)
+  const payload = new Uint8Array(bytes)
+  const tookMs: number[] = []
+  for (let i = 0; i < count; i++) {
+    const startedMs = performance.now()
+    await pipe.write(payload)
+    await pipe.read({ bytes })
+    tookMs.push(performance.now() - startedMs)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  await stream.close()
+  tell({ type: 'echoed', tookMs })
+}
