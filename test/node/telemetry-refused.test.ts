@@ -11,6 +11,7 @@ import { virtualClock } from '../helpers/clock.ts'
 import { MemoryNetwork } from '../helpers/memory-mesh.ts'
 import { seededRandom } from '../helpers/random.ts'
 import { CONTEXT, deviceOf, HOME, reading } from '../helpers/telemetry.ts'
+import { timeOf } from '../helpers/time.ts'
 
 const [hub, sensor] = [deviceOf('hub'), deviceOf('sensor')]
 
@@ -30,7 +31,7 @@ it('asks again where the other device did not know yet that it may read', async 
         follows: (device) => equalBytes(device, sensor.key),
         mayRead: () => knows,
         epoch: () => 0,
-        clockQuality: () => 'synced',
+        time: timeOf(clock),
         sources: [],
         settings: { enabled: [], intervalMs: 1000, retentionMs: 1e12, maxBytes: 1e9 },
         clock,
