@@ -21,6 +21,7 @@ import { toHex } from '../protocols/wire/index.ts'
 import type { NodeView } from './api/view.ts'
 import type { Config } from './config.ts'
 import type { DeviceBase } from './device/base.ts'
+import { exportView } from './device/export.ts'
 import { startHome, type Home } from './device/home.ts'
 import { careView } from './device/view-care.ts'
 import { asNodeError, devicesView } from './device/view-devices.ts'
@@ -93,6 +94,7 @@ async function compose(
     ...pairingView(keeper, candidate, admission),
     ...devicesView(base, keeper),
     ...readingsView(base, keeper.requireHome),
+    ...exportView(base, keeper.requireHome),
     ...careView(base, keeper.home, async () => {
       await forgetDevice(deps.config.paths.dataDir, FILES)
       deps.onReset()
@@ -104,9 +106,9 @@ async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
   const { config, random, clock } = deps
   const { dataDir } = config.paths
   await ensurePrivateFolder(dataDir)
-  await scope.use('folder', () => lockFolder(dataDir))
   const ballast = openBallast(join(dataDir, BALLAST_FILE))
   if (ballast.scarce()) ballast.release()
+  await scope.use('folder', () => lockFolder(dataDir))
   const start = await beginStart(dataDir, FILES)
   const { seed } = await loadOrCreateSeed(dataDir, random)
   const db = openDatabase(join(dataDir, FILES.database), MIGRATIONS)

@@ -12,7 +12,7 @@ import { checkHost, checkOrigin, sessionCookie, sessionOf, type Sessions } from 
 import { openApiDocument } from './openapi.ts'
 import { HttpError, PROBLEM_TYPE, problemOf } from './problem.ts'
 import { API_PREFIX, ROUTES, type DashboardLinks, type Route } from './routes.ts'
-import { eventLines, jsonLines, streamOf } from './streams.ts'
+import { bytesOf, eventLines, jsonLines, streamOf } from './streams.ts'
 import type { NodeView } from './view.ts'
 
 export interface StaticFile {
@@ -139,6 +139,10 @@ async function respond(c: Context<Env>, { route, result, stop, log }: Outcome): 
   if (route.answer === 'none') {
     await result
     return c.body(null, 204)
+  }
+  if (route.answer === 'bytes') {
+    c.header('Content-Type', 'application/cbor-seq')
+    return c.body(bytesOf(result as AsyncIterable<Uint8Array>, stop))
   }
   const events = route.answer === 'events'
   const rows = result as AsyncIterable<unknown>

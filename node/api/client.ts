@@ -29,6 +29,13 @@ const MAX_LINE_CHARS = 1024 * 1024
 export function createClient(socketPath: string, signal: AbortSignal): ApiClient {
   const ask = async <T>(method: string, path: string, body?: unknown): Promise<T> =>
     readJson<T>(await send(socketPath, { method, path, body, signal }))
+  const lines = <T>(path: string, query: Call['query'], until: AbortSignal): AsyncGenerator<T> =>
+    readLines(socketPath, {
+      method: 'GET',
+      path,
+      query: query ?? {},
+      signal: AbortSignal.any([signal, until]),
+    })
   const device = (ref: string): string => `/devices/${encodeURIComponent(ref)}`
   return {
     status: () => ask('GET', '/status'),
@@ -57,27 +64,16 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     doctor: () => ask('GET', '/doctor'),
     config: () => ask('GET', '/config'),
     dashboardLink: () => ask('POST', '/dashboard-link'),
-    watch: (query, until) =>
-      readLines(socketPath, {
-        method: 'GET',
-        path: '/readings/live',
-        query: { ...query },
+    watch: (query, until) => lines('/readings/live', { ...query }, until),
+    history: ({ device: ref, ...query }, until) => lines(`${device(ref)}/readings`, query, until),
+    exportLogs: (body, until) =>
+      readBytes(socketPath, {
+        method: 'POST',
+        path: '/export',
+        body,
         signal: AbortSignal.any([signal, until]),
       }),
-    history: ({ device: ref, ...query }, until) =>
-      readLines(socketPath, {
-        method: 'GET',
-        path: `${device(ref)}/readings`,
-        query,
-        signal: AbortSignal.any([signal, until]),
-      }),
-    events: (since, until) =>
-      readLines(socketPath, {
-        method: 'GET',
-        path: '/events',
-        query: { since },
-        signal: AbortSignal.any([signal, until]),
-      }),
+    events: (since, until) => lines('/events', { since }, until),
   }
 }
 
@@ -168,6 +164,21 @@ async function* readLines<T>(socketPath: string, call: Call): AsyncGenerator<T> 
   } catch (error) {
     if (call.signal.aborted) throw asError(call.signal.reason)
     if (error instanceof ApiError) throw error
+    throw connectionError(asError(error), socketPath, call.signal)
+  } finally {
+    response.destroy()
+  }
+}
+
+/** The body as it comes; throws where it breaks off. */
+async function* readBytes(socketPath: string, call: Call): AsyncGenerator<Uint8Array> {
+  const response = await send(socketPath, call)
+  if (response.statusCode !== 200)
+    throw new ApiError(problemFrom(response, await readText(response)))
+  try {
+    for await (const chunk of response) yield chunk as Uint8Array
+  } catch (error) {
+    if (call.signal.aborted) throw asError(call.signal.reason)
     throw connectionError(asError(error), socketPath, call.signal)
   } finally {
     response.destroy()

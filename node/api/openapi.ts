@@ -11,6 +11,7 @@ const CONTENT_TYPES = {
   json: 'application/json',
   ndjson: 'application/x-ndjson',
   events: 'text/event-stream',
+  bytes: 'application/cbor-seq',
 } as const
 
 export function openApiDocument(routes: readonly Route[], version: string): Json {

@@ -33,8 +33,8 @@ export interface Route {
   readonly summary: string
   readonly body?: Schema
   readonly query?: Schema
-  /** `ndjson` and `events` are streams. */
-  readonly answer: 'json' | 'none' | 'ndjson' | 'events'
+  /** `ndjson`, `events` and `bytes` are streams. */
+  readonly answer: 'json' | 'none' | 'ndjson' | 'events' | 'bytes'
   /** Not for the dashboard: only the Unix socket has it. */
   readonly socketOnly?: boolean
   readonly handle: (context: RouteContext<never, never>) => Answer
@@ -55,6 +55,8 @@ const text = (maxBytes: number) =>
 const name = v.pipe(text(64), v.trim(), v.minLength(1))
 const role = v.picklist(ROLES)
 const wholeNumber = v.pipe(v.string(), v.regex(/^\d{1,15}$/), v.transform(Number))
+
+const time = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(8.64e15))
 
 const createHome = v.strictObject({
   name,
@@ -98,6 +100,11 @@ const history = v.strictObject({
   since: v.optional(wholeNumber),
   until: v.optional(wholeNumber),
   everyMs: v.optional(v.pipe(wholeNumber, v.minValue(1000))),
+})
+const exportLogs = v.strictObject({
+  devices: v.pipe(v.array(text(128)), v.maxLength(256)),
+  since: v.optional(time),
+  until: v.optional(time),
 })
 const since = v.strictObject({ since: v.optional(wholeNumber) })
 
@@ -261,6 +268,14 @@ const readingRoutes: readonly Route[] = [
     query: history,
     summary: 'Kept readings and gaps, one a line',
     handle: ({ view, ref, query, signal }) => view.history({ ...query, device: ref }, signal),
+  }),
+  route({
+    method: 'POST',
+    path: '/export',
+    answer: 'bytes',
+    body: exportLogs,
+    summary: 'Membership and signed packs as a file that anybody can check',
+    handle: ({ view, body, signal }) => view.exportLogs(body, signal),
   }),
 ]
 

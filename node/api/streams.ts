@@ -1,6 +1,8 @@
 /** Rows that never end as an HTTP body: JSON lines, or server-sent events. */
 import type { Problem } from './problem.ts'
 
+const PIECE_BYTES = 64 * 1024
+
 /** One JSON text a line. Where the rows break off, the last line is `{"error": problem}`. */
 export async function* jsonLines(
   rows: AsyncIterable<unknown>,
@@ -46,6 +48,34 @@ export function streamOf(
       // First the source, which may be waiting, then the generator behind it.
       stop.abort(new Error('the client went away'))
       await lines.return(undefined)
+    },
+  })
+}
+
+/** Bytes of a file as they come, some together; breaks off where the source fails. */
+export function bytesOf(
+  source: AsyncIterable<Uint8Array>,
+  stop: AbortController,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const pieces = source[Symbol.asyncIterator]()
+  return new ReadableStream({
+    async pull(controller) {
+      const together: Uint8Array[] = []
+      let size = 0
+      while (size < PIECE_BYTES) {
+        const { done, value } = await pieces.next()
+        if (done === true) {
+          if (size > 0) controller.enqueue(new Uint8Array(Buffer.concat(together)))
+          return controller.close()
+        }
+        together.push(value)
+        size += value.length
+      }
+      controller.enqueue(new Uint8Array(Buffer.concat(together)))
+    },
+    async cancel() {
+      stop.abort(new Error('the client went away'))
+      await pieces.return?.()
     },
   })
 }

@@ -206,6 +206,13 @@ export interface Gap {
 /** Summaries where `everyMs` was asked, else readings; `at` is where its span begins. */
 export type HistoryRow = Reading | Summary | Gap
 
+export interface ExportInput {
+  /** References to devices; all that this device keeps logs of where there are none. */
+  readonly devices: readonly string[]
+  readonly since?: number | undefined
+  readonly until?: number | undefined
+}
+
 export interface Check {
   readonly check: string
   readonly ok: boolean
@@ -266,6 +273,11 @@ export interface NodeView {
   watch(query: ReadingQuery, signal: AbortSignal): AsyncIterable<Reading>
   /** Kept readings, oldest first, and gaps in their place. */
   history(query: HistoryQuery, signal: AbortSignal): AsyncIterable<HistoryRow>
+  /**
+   * The bytes of a file with the home's membership and the signed packs of these devices, which
+   * anybody can check without this device. SPEC.md of protocols/telemetry, "Export".
+   */
+  exportLogs(input: ExportInput, signal: AbortSignal): AsyncIterable<Uint8Array>
   doctor(): Promise<readonly Check[]>
   /** Forget the home and everything measured, and make a new identity at the next start. */
   reset(): Promise<void>

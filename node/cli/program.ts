@@ -38,6 +38,7 @@ export function createProgram(env: Environment, interrupted: AbortSignal): Comma
   addHome(program, run)
   addDevices(program, run)
   addReadings(program, run)
+  addExport(program, run)
   addCare(program, run)
   addConfig(program, run)
   addCompletion(program, run)
@@ -186,6 +187,24 @@ function addReadings(program: Command, run: Run): void {
     .option('--csv', 'as comma-separated values')
     .option('--senml', 'as SenML in JSON (RFC 8428)')
     .action(run(async () => (await load()).history, { long: true }))
+}
+
+function addExport(program: Command, run: Run): void {
+  const load = async () => import('./commands/export.ts')
+  program
+    .command('export')
+    .argument('[device...]', 'all whose readings are kept here, where none is named')
+    .description('write membership and signed readings to a file that anybody can check')
+    .requiredOption('-o, --output <file>', 'a new file; - for standard output')
+    .option('--since <time>', 'a date, or a duration back from now, like 2h')
+    .option('--until <time>', 'a date, or a duration back from now')
+    .action(run(async () => (await load()).exportLogs, { long: true }))
+  program
+    .command('verify')
+    .argument('<file>')
+    .description('check an exported file; needs no running device')
+    .option('--home <id>', 'the home that it must be of')
+    .action(run(async () => (await load()).verify, { long: true }))
 }
 
 function addCare(program: Command, run: Run): void {

@@ -24,6 +24,34 @@ export async function saveSecret(path: string, text: string): Promise<void> {
   }
 }
 
+/**
+ * A new file that only this user can read, whole or not at all.
+ * @throws NodeError NODE_USAGE where there is one already; what the source throws
+ */
+export async function saveStream(path: string, pieces: AsyncIterable<Uint8Array>): Promise<number> {
+  const file = await open(path, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
+    const why = cause.code === 'EEXIST' ? 'is there already' : 'cannot be written'
+    throw new NodeError('NODE_USAGE', `The file ${path} ${why}.`, {
+      cause,
+      hint: 'Nothing was changed. Name a new file in a folder that you may write to.',
+    })
+  })
+  let size = 0
+  try {
+    for await (const piece of pieces) {
+      await file.writeFile(piece)
+      size += piece.length
+    }
+    await file.sync()
+  } catch (error) {
+    await rm(path, { force: true })
+    throw error
+  } finally {
+    await file.close()
+  }
+  return size
+}
+
 /** Replace or make a text file; an existing one keeps its mode. */
 export async function saveText(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })

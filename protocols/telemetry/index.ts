@@ -1,6 +1,8 @@
 /** Signed, chained logs of readings, and the stream that carries them. SPEC.md is the contract. */
 export { EMPTY_LOG, gapsOf, headOf, judge } from './chain.ts'
 export type { JudgeContext, Judgement, LogState, Segment, SeqRange } from './chain.ts'
+export { encodeExportItem, readExport } from './export.ts'
+export type { ExportItem, ExportPart, PlacedItem } from './export.ts'
 export { serveLogs } from './holder.ts'
 export type { HeldPack, HolderDeps, PackSource } from './holder.ts'
 export { Follow, PackFrame } from './messages.ts'

@@ -59,6 +59,8 @@ export const TELEMETRY_ERRORS = {
   TELEMETRY_NOT_A_PUBLISHER: { status: 8, message: 'the device may not publish in this home' },
   TELEMETRY_UNASKED: { status: 9, message: 'the holder sent what was not asked for' },
   TELEMETRY_BAD_READING: { status: 10, message: 'a reading that no pack can carry' },
+  TELEMETRY_BAD_EXPORT: { status: 11, message: 'no export, or a damaged one' },
+  TELEMETRY_NO_PROOF: { status: 12, message: 'two packs that do not contradict each other' },
 } as const
 
 export type TelemetryErrorCode = keyof typeof TELEMETRY_ERRORS

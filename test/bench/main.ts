@@ -19,6 +19,7 @@ const BENCHMARKS: Readonly<Record<string, (root: string) => Promise<Result>>> = 
   start: async (root) => (await import('./start.ts')).benchStart(root),
   throughput: async (root) => (await import('./throughput.ts')).benchThroughput(root),
   latency: async (root) => (await import('./latency.ts')).benchLatency(root),
+  history: async (root) => (await import('./history.ts')).benchHistory(root),
   footprint: async (root) => (await import('./footprint.ts')).benchFootprint(root),
 }
 
