@@ -206,9 +206,12 @@ function telemetryMembers(members: Members): readonly TelemetryMember[] {
 /** What one part tells the others. */
 function joinParts(base: DeviceBase, home: Home, signal: AbortSignal): void {
   const { members, mesh, telemetry } = home
-  const { peers, clock, journal, sensorChoices } = base
+  const { peers, clock, journal, packs, sensorChoices } = base
   members.events.on('change', () => telemetry.setMembers(telemetryMembers(members)), signal)
   for (const { name, on } of sensorChoices.all()) telemetry.setEnabled(name, on)
+
+  const stopHearing = packs.onFull((full) => journal.record(full ? 'storage.full' : 'storage.free'))
+  signal.addEventListener('abort', stopHearing, { once: true })
 
   const note = (key: Uint8Array): void => {
     const address = mesh.peers().find((peer) => equalBytes(peer.key, key))?.address

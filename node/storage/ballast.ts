@@ -18,10 +18,11 @@ export interface Ballast {
 
 export const BALLAST_FILE = 'ballast'
 
-const BALLAST_BYTES = 4 * 2 ** 20
+/** Twice what waits in the log file of the database before it is moved to its place. */
+const BALLAST_BYTES = 8 * 2 ** 20
 const CHUNK_BYTES = 64 * 2 ** 10
 /** Times the ballast that must be free for it to be taken. */
-const PLENTY = 4
+const PLENTY = 3
 /** Below this the database cannot even be opened. */
 const SCARCE_BYTES = 512 * 2 ** 10
 

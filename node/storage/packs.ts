@@ -125,7 +125,8 @@ export interface PackStore extends PackSource {
    */
   prune(limits: Limits): number
   /**
-   * Call `listener` with true when the disk is found full, and with false once there is room again.
+   * Call `listener` with true when the disk is found full, or at once where it is, and with false
+   * once there is room again.
    * Returns the function that stops it.
    */
   onFull(listener: (full: boolean) => void): () => void

@@ -1,7 +1,9 @@
 /**
  * Room on disk for packs: keeps to the limits of age and size, and, where the disk is full, makes
  * room for the newest by giving up the ballast and then the oldest. Deleting gives pages back to the
- * database, not to the file system; what is new goes there.
+ * database, not to the file system; what is new goes there. From then on the database must not grow:
+ * what it writes first goes into its log file, and could never be moved from there to a place that
+ * the disk has no room for.
  */
 import type { DatabaseSync } from 'node:sqlite'
 
@@ -42,6 +44,8 @@ export interface Room {
 const PRUNE_CHUNK = 64
 /** How often room is made for one write before giving up. */
 const MAX_TRIES = 10
+/** As large as SQLite lets a database be. */
+const MAX_PAGES = 4_294_967_294
 /** `SQLITE_FULL`, and `SQLITE_IOERR_SHMSIZE`: no room for the index of the log file. */
 const FULL_CODES: readonly unknown[] = [13, 4874]
 
@@ -52,23 +56,26 @@ export function isFull(error: unknown): boolean {
 export function roomFor(deps: RoomDeps): Room {
   const { db, ballast, rollups } = deps
   const listeners = new Set<(full: boolean) => void>()
-  let full = false
+  let full = ballast?.refill() === false
+  if (full) pin(db, true)
 
   function tell(now: boolean): void {
     if (now === full) return
     full = now
+    if (!now) pin(db, false)
     for (const listener of listeners) listener(now)
   }
 
   /** False where nothing more can be given up. */
   function makeRoom(): boolean {
-    if (ballast?.release() === true) return true
+    const released = ballast?.release() === true
     try {
-      // What was written and not yet moved to its place takes room twice.
-      db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+      // The log file keeps its length: its room on disk stays ours.
+      db.exec('PRAGMA wal_checkpoint(RESTART)')
+      pin(db, true)
       const dropped = transaction(db, () => dropOldest(deps, Infinity) || rollups.makeRoom())
-      db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
-      return dropped > 0
+      db.exec('PRAGMA wal_checkpoint(RESTART)')
+      return released || dropped > 0
     } catch (error) {
       deps.undone()
       if (isFull(error)) return false
@@ -102,9 +109,16 @@ export function roomFor(deps: RoomDeps): Room {
     },
     onFull(listener) {
       listeners.add(listener)
+      if (full) listener(true)
       return () => void listeners.delete(listener)
     },
   }
+}
+
+/** Whether the database must stay as large as it is. */
+function pin(db: DatabaseSync, on: boolean): void {
+  const { page_count: pages } = db.prepare('PRAGMA page_count').get() as { page_count: number }
+  db.exec(`PRAGMA max_page_count = ${on ? pages : MAX_PAGES}`)
 }
 
 function usedBytes(db: DatabaseSync): number {
