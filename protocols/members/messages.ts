@@ -27,8 +27,9 @@ import { ROLES } from './roles.ts'
 export const NAME_BYTES = 64
 /** Longest policy, in bytes. What is in it is the business of those who enforce it. */
 export const POLICY_BYTES = 2048
-const CAP_BYTES = 64
-const CAP_COUNT = 32
+/** Longest cap, in bytes, and how many one grant may name. */
+export const CAP_BYTES = 64
+export const CAP_COUNT = 32
 const MAX_TIME_MS = 253_402_300_799_999
 
 export const REASONS = ['removed', 'lost', 'stolen', 'changed'] as const

@@ -1,106 +1,129 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import {
-  CAPS,
-  grant,
-  MembersError,
-  reduce,
-  rename,
-  type Op,
-  type OpSet,
-} from '../../protocols/members/index.ts'
-import { toHex } from '../../protocols/wire/index.ts'
-import { as, genesisOf, grantBody, keyNamed, put, rawOp, setOf } from '../helpers/members.ts'
+import fc from 'fast-check'
 
-const genesis = genesisOf('ann')
+import { CAP_BYTES, capToRead, formatCap, parseCap } from '../../protocols/members/index.ts'
 
-const guest = grant(as(setOf(genesis), 'ann'), {
-  subject: keyNamed('gus'),
-  role: 'guest',
-  name: 'gus',
-  paired: 'code',
-})
-const base = [guest]
+const HERE = 'abcd2345'
+const THERE = 'zzzz7777'
 
-/** Retirements of the guest: each ignorant of the others, or built on the one before. */
-function retirements(count: number, { chained = false, from = 0 } = {}): Op[] {
-  const ops: Op[] = []
-  for (let ts = from; ts < from + count; ts++) {
-    const known = chained ? ops : []
-    ops.push(
-      rawOp(setOf(genesis, [...base, ...known]), {
-        by: 'gus',
-        auth: guest.id,
-        prev: [known.at(-1)?.id ?? guest.id],
-        ts,
-        content: { type: 'retire', body: {} },
+/** By the words of the SPEC, with every way to spend a star tried. */
+function naively(caps: readonly string[], fingerprint: string, sensor: string): boolean {
+  return caps.some((cap) => {
+    if (!cap.startsWith('read:')) return false
+    const [first = '', ...rest] = cap.slice('read:'.length).split('/')
+    const [device, pattern] = rest.length === 0 ? ['*', first] : [first, rest.join('/')]
+    return (device === '*' || device === fingerprint) && spend(sensor, pattern)
+  })
+}
+
+function spend(name: string, pattern: string): boolean {
+  const [first, ...rest] = pattern.split('')
+  if (first === undefined) return name === ''
+  const after = rest.join('')
+  if (first !== '*') return name.startsWith(first) && spend(name.slice(1), after)
+  return Array.from({ length: name.length + 1 }, (_, i) => i).some((i) =>
+    spend(name.slice(i), after),
+  )
+}
+
+/** Few letters, so that patterns and names meet often. */
+const word = fc.stringMatching(/^[ab][ab./]{0,7}$/)
+const pattern = fc.stringMatching(/^[ab*][ab./*]{0,6}$/).filter((text) => !text.includes('**'))
+const cap = fc
+  .record({ device: fc.constantFrom(undefined, HERE, THERE), sensors: pattern })
+  .map(({ device, sensors }) => formatCap(device === undefined ? { sensors } : { device, sensors }))
+
+describe('caps of a grant', () => {
+  it('allow what their text says, and nothing else', () => {
+    fc.assert(
+      fc.property(
+        fc.array(cap, { maxLength: 4 }),
+        fc.constantFrom(HERE, THERE),
+        word,
+        (caps, fingerprint, sensor) => {
+          const found = capToRead(caps, fingerprint, sensor)
+          assert.equal(found !== undefined, naively(caps, fingerprint, sensor))
+          assert.ok(found === undefined || caps.includes(found))
+        },
+      ),
+      { numRuns: 3000 },
+    )
+  })
+
+  it('have one spelling each', () => {
+    fc.assert(
+      fc.property(cap, (text) => {
+        const read = parseCap(text)
+        assert.ok(read)
+        assert.equal(formatCap(read), text)
       }),
     )
-  }
-  return ops
-}
-
-/** Add what has room; how many of `ops` are kept afterwards. */
-function offer(set: OpSet, ops: readonly Op[]): number {
-  for (const { bytes } of ops) {
-    try {
-      set.add(bytes)
-    } catch (error) {
-      if (!(error instanceof MembersError) || error.code !== 'MEMBERS_FULL') throw error
-    }
-  }
-  return ops.filter(({ id }) => set.get(id) !== undefined).length
-}
-
-describe('a device that keeps saying that it leaves', () => {
-  it('takes the room of four ops, however many it signs', () => {
-    const ops = retirements(50)
-    const set = setOf(genesis, base)
-    assert.equal(offer(set, ops), CAPS.maxRetirements)
-    assert.equal(set.entries.length, 2 + CAPS.maxRetirements)
-    assert.equal(reduce(set).removed.get(toHex(keyNamed('gus')))?.reason, 'retired')
-    put(set, rename(as(set, 'ann'), undefined, 'Still ours'))
-    assert.equal(reduce(set).name, 'Still ours')
   })
 
-  it('cannot part two devices by telling each another history', () => {
-    const count = CAPS.maxRetirements
-    for (const chained of [false, true]) {
-      const [near, far] = [setOf(genesis, base), setOf(genesis, base)]
-      assert.equal(offer(near, retirements(count, { chained })), count)
-      assert.equal(offer(far, retirements(count, { chained, from: count })), count)
-      put(far, rename(as(far, 'ann'), undefined, 'Together'))
-      const told = far.entries.map(({ op }) => op)
-      assert.equal(offer(near, told), told.length)
-      assert.equal(reduce(near).name, 'Together')
+  it('are read from nothing but their exact form', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.string().map((text) => `read:${text}`),
+        ),
+        (text) => {
+          const read = parseCap(text)
+          if (read === undefined) return
+          assert.ok(text.length <= CAP_BYTES)
+          assert.equal(formatCap(read), text)
+        },
+      ),
+    )
+    const read = {
+      'read:temperature': { sensors: 'temperature' },
+      'read:*': { sensors: '*' },
+      'read:room-*.temperature': { sensors: 'room-*.temperature' },
+      'read:abcd2345/disk.*': { device: HERE, sensors: 'disk.*' },
+      'read:abcd2345/disk/mnt': { device: HERE, sensors: 'disk/mnt' },
+      'read:*/disk/mnt': { sensors: 'disk/mnt' },
     }
+    for (const [text, meaning] of Object.entries(read)) {
+      assert.deepEqual(parseCap(text), meaning, text)
+    }
+    const refused = [
+      '',
+      'read:',
+      'read',
+      'call:light',
+      'READ:load',
+      ' read:load',
+      'read:load ',
+      'read:lo ad',
+      'read:**',
+      'read:a**b',
+      'read:.load',
+      'read:/load',
+      'read:*/load',
+      'read:disk/mnt',
+      'read:ABCD2345/load',
+      'read:abcd234/load',
+      'read:abcd2345/',
+      'read:abcd0189/load',
+      'read:load\n',
+      `read:${'a'.repeat(CAP_BYTES)}`,
+    ]
+    for (const text of refused) assert.equal(parseCap(text), undefined, text)
   })
 
-  it('has more of it kept only on the word of an owner', () => {
-    const ops = retirements(CAPS.maxRetirements + 1)
-    const set = setOf(genesis, base)
-    offer(set, ops)
-    const [last] = ops.slice(-1)
-    assert.ok(last !== undefined)
-    const knowing = setOf(genesis, [...base, last])
-    const stranger = rawOp(knowing, {
-      by: 'gus',
-      auth: genesis.id,
-      prev: [last.id],
-      content: grantBody('eve', 'owner'),
-    })
-    assert.equal(set.add(stranger.bytes).status, 'waiting')
-    assert.equal(set.get(last.id), undefined)
-    const owner = rawOp(knowing, {
-      by: 'ann',
-      prev: [last.id],
-      content: { type: 'rename', body: { name: 'Called for' } },
-    })
-    const result = set.add(owner.bytes)
-    assert.deepEqual(result.status === 'added' && result.ops.map(({ hex }) => hex), [
-      last.hex,
-      owner.hex,
-    ])
+  it('allow nothing where they are not understood', () => {
+    assert.equal(capToRead(['porch/light', 'call:x', 'read:**'], HERE, 'load'), undefined)
+    assert.equal(capToRead([], HERE, 'load'), undefined)
+  })
+
+  it('are judged at a cost that a pattern full of stars cannot raise', () => {
+    const stars = `read:${'*a'.repeat(28)}*b`
+    const name = 'a'.repeat(64)
+    const start = process.cpuUsage()
+    for (let i = 0; i < 1000; i++) assert.equal(capToRead([stars], HERE, name), undefined)
+    const { user } = process.cpuUsage(start)
+    assert.ok(user < 5_000_000, `${user} µs of work`)
   })
 })
