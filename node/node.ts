@@ -23,6 +23,7 @@ import type { Config } from './config.ts'
 import type { DeviceBase } from './device/base.ts'
 import { exportView } from './device/export.ts'
 import { startHome, type Home } from './device/home.ts'
+import { trustView } from './device/trust.ts'
 import { careView } from './device/view-care.ts'
 import { asNodeError, devicesView } from './device/view-devices.ts'
 import { alreadyHome, homeView, pairingView, type HomeKeeper } from './device/view-home.ts'
@@ -95,6 +96,7 @@ async function compose(
     ...devicesView(base, keeper),
     ...readingsView(base, keeper.requireHome),
     ...exportView(base, keeper.requireHome),
+    ...trustView(base, keeper.requireHome),
     ...careView(base, keeper.home, async () => {
       await forgetDevice(deps.config.paths.dataDir, FILES)
       deps.onReset()

@@ -4,7 +4,8 @@
  */
 import * as v from 'valibot'
 
-import { ROLES, type NodeView, type StatusView } from './view.ts'
+import * as input from './inputs.ts'
+import type { NodeView, StatusView } from './view.ts'
 
 /** What the HTTP side itself keeps: links to the dashboard. */
 export interface DashboardLinks {
@@ -50,64 +51,6 @@ function route<B extends Schema, Q extends Schema>(row: TypedRoute<B, Q>): Route
   return row
 }
 
-const text = (maxBytes: number) =>
-  v.pipe(v.string(), v.minLength(1), v.maxBytes(maxBytes), v.regex(/^[^\p{Cc}]*$/u))
-const name = v.pipe(text(64), v.trim(), v.minLength(1))
-const role = v.picklist(ROLES)
-const wholeNumber = v.pipe(v.string(), v.regex(/^\d{1,15}$/), v.transform(Number))
-
-const time = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(8.64e15))
-
-const createHome = v.strictObject({
-  name,
-  deviceName: v.optional(name),
-  recoveryKey: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
-})
-const recover = v.strictObject({
-  kit: text(1024),
-  remove: v.optional(v.pipe(v.array(text(128)), v.maxLength(64))),
-  since: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0))),
-})
-const openPairing = v.strictObject({
-  minutes: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10))),
-})
-const addDevice = v.pipe(
-  v.strictObject({
-    code: v.optional(text(64)),
-    qr: v.optional(text(2048)),
-    role,
-    name: v.optional(name),
-  }),
-  v.check(({ code, qr }) => (code === undefined) !== (qr === undefined), 'either code or qr'),
-)
-const changeDevice = v.pipe(
-  v.strictObject({ name: v.optional(name), role: v.optional(role) }),
-  v.check((body) => (body.name === undefined) !== (body.role === undefined), 'either name or role'),
-)
-const removeDevice = v.strictObject({ reason: v.optional(text(64)) })
-const readings = v.strictObject({ device: v.optional(text(128)), sensor: v.optional(text(64)) })
-const pushed = v.strictObject({
-  values: v.pipe(
-    v.array(
-      v.strictObject({ sensor: text(64), value: v.union([v.number(), v.boolean(), text(64)]) }),
-    ),
-    v.minLength(1),
-    v.maxLength(256),
-  ),
-})
-const history = v.strictObject({
-  sensor: v.optional(text(64)),
-  since: v.optional(wholeNumber),
-  until: v.optional(wholeNumber),
-  everyMs: v.optional(v.pipe(wholeNumber, v.minValue(1000))),
-})
-const exportLogs = v.strictObject({
-  devices: v.pipe(v.array(text(128)), v.maxLength(256)),
-  since: v.optional(time),
-  until: v.optional(time),
-})
-const since = v.strictObject({ since: v.optional(wholeNumber) })
-
 const homeRoutes: readonly Route[] = [
   route({
     method: 'GET',
@@ -128,7 +71,7 @@ const homeRoutes: readonly Route[] = [
     method: 'POST',
     path: '/home',
     answer: 'json',
-    body: createHome,
+    body: input.createHome,
     summary: 'Make a home with this device as its first owner',
     handle: ({ view, body }) => view.createHome(body),
   }),
@@ -136,7 +79,7 @@ const homeRoutes: readonly Route[] = [
     method: 'POST',
     path: '/recover',
     answer: 'json',
-    body: recover,
+    body: input.recover,
     socketOnly: true,
     summary: 'Make this device an owner with the recovery kit',
     handle: ({ view, body }) => view.recover(body),
@@ -157,7 +100,7 @@ const pairingRoutes: readonly Route[] = [
     method: 'POST',
     path: '/pairing',
     answer: 'json',
-    body: openPairing,
+    body: input.openPairing,
     summary: 'Open a pairing window on this device',
     handle: ({ view, body }) => view.openPairing(body),
   }),
@@ -179,7 +122,7 @@ const pairingRoutes: readonly Route[] = [
     method: 'POST',
     path: '/devices',
     answer: 'json',
-    body: addDevice,
+    body: input.addDevice,
     summary: 'Admit the device that shows a code or QR',
     handle: ({ view, body, signal }) => view.addDevice(body, signal),
   }),
@@ -204,12 +147,20 @@ const deviceRoutes: readonly Route[] = [
     method: 'PATCH',
     path: '/devices/{ref}',
     answer: 'json',
-    body: changeDevice,
+    body: input.changeDevice,
     summary: 'Give a device another name or role',
     handle: ({ view, ref, body }) =>
       body.name === undefined
-        ? view.grant(ref, v.parse(role, body.role))
+        ? view.grant(ref, v.parse(input.role, body.role))
         : view.rename(ref, body.name),
+  }),
+  route({
+    method: 'POST',
+    path: '/devices/{ref}/trust',
+    answer: 'json',
+    body: v.strictObject({ confirm: v.literal(true) }),
+    summary: 'Trust a device again that had signed two histories',
+    handle: ({ view, ref }) => view.trust(ref),
   }),
   route({
     method: 'GET',
@@ -222,7 +173,7 @@ const deviceRoutes: readonly Route[] = [
     method: 'POST',
     path: '/devices/{ref}/removal',
     answer: 'json',
-    body: removeDevice,
+    body: input.removeDevice,
     summary: 'Remove a device from the home',
     handle: ({ view, ref, body }) => view.remove(ref, body),
   }),
@@ -248,7 +199,7 @@ const readingRoutes: readonly Route[] = [
     method: 'POST',
     path: '/readings',
     answer: 'none',
-    body: pushed,
+    body: input.pushed,
     socketOnly: true,
     summary: 'Values from another program, for sensors of type push',
     handle: ({ view, body }) => view.push(body.values),
@@ -257,7 +208,7 @@ const readingRoutes: readonly Route[] = [
     method: 'GET',
     path: '/readings/live',
     answer: 'ndjson',
-    query: readings,
+    query: input.readings,
     summary: 'Live readings, one a line, until the client goes',
     handle: ({ view, query, signal }) => view.watch(query, signal),
   }),
@@ -265,7 +216,7 @@ const readingRoutes: readonly Route[] = [
     method: 'GET',
     path: '/devices/{ref}/readings',
     answer: 'ndjson',
-    query: history,
+    query: input.history,
     summary: 'Kept readings and gaps, one a line',
     handle: ({ view, ref, query, signal }) => view.history({ ...query, device: ref }, signal),
   }),
@@ -273,7 +224,7 @@ const readingRoutes: readonly Route[] = [
     method: 'POST',
     path: '/export',
     answer: 'bytes',
-    body: exportLogs,
+    body: input.exportLogs,
     summary: 'Membership and signed packs as a file that anybody can check',
     handle: ({ view, body, signal }) => view.exportLogs(body, signal),
   }),
@@ -298,7 +249,7 @@ const careRoutes: readonly Route[] = [
     method: 'GET',
     path: '/events',
     answer: 'events',
-    query: since,
+    query: input.since,
     summary: 'Events after number `since`, then live ones',
     handle: ({ view, query, signal }) => view.events(query.since, signal),
   }),

@@ -29,6 +29,8 @@ export interface DeviceRow {
   readonly addrs: readonly string[]
   /** Kith's version there; null where it is not known. */
   readonly version: string | null
+  /** It signed two histories: copied, restored or stolen. What came since does not count. */
+  readonly quarantined: boolean
   /** True for the device that answers. */
   readonly self: boolean
 }
@@ -259,6 +261,8 @@ export interface NodeView {
   device(ref: string): Promise<DeviceRow>
   rename(ref: string, name: string): Promise<OpView>
   grant(ref: string, role: Role): Promise<OpView>
+  /** Trust a device again that had signed two histories. */
+  trust(ref: string): Promise<DeviceRow>
   /** What `remove` would cut. Changes nothing. */
   removal(ref: string): Promise<RemovalView>
   remove(

@@ -143,6 +143,11 @@ function addDevices(program: Command, run: Run): void {
     .description('give a device another role')
     .action(run(async () => (await load()).grant))
   program
+    .command('trust')
+    .argument('<device>')
+    .description('trust a device again that had signed two histories')
+    .action(run(async () => (await load()).trust, { long: true }))
+  program
     .command('remove')
     .argument('<device>')
     .description('remove a device from the home')

@@ -19,6 +19,7 @@ import {
 } from '../services/telemetry/index.ts'
 import { createTimekeeper, type Timekeeper } from '../timekeeper.ts'
 import type { DeviceBase } from './base.ts'
+import { watchTrust } from './trust.ts'
 
 export interface Home extends AsyncDisposable {
   readonly members: Members
@@ -227,13 +228,7 @@ function joinParts(base: DeviceBase, home: Home, signal: AbortSignal): void {
   }
   mesh.events.on('connect', ({ key }) => told('device.online', key), signal)
   mesh.events.on('disconnect', ({ key }) => told('device.offline', key), signal)
-  telemetry.events.on(
-    'fork',
-    ({ device, seq }) => {
-      journal.record('telemetry.fork', { device: peerIdOf(device), seq })
-    },
-    signal,
-  )
+  watchTrust(base, home, signal)
   telemetry.events.on(
     'gap',
     ({ device, from, to }) => {

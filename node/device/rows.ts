@@ -20,6 +20,7 @@ export function homelessRow({ signer, config, version }: DeviceBase): DeviceRow 
     lastSeen: null,
     addrs: [],
     version,
+    quarantined: false,
     self: true,
   }
 }
@@ -45,9 +46,10 @@ function byPlace(a: DeviceRow, b: DeviceRow): number {
 }
 
 function presentRow(base: DeviceBase, home: Home, device: Device): DeviceRow {
-  return equalBytes(device.key, base.signer.key)
+  const row = equalBytes(device.key, base.signer.key)
     ? selfRow(base, home, device)
     : peerRow(base, home, device)
+  return { ...row, quarantined: device.quarantined || home.telemetry.isQuarantined(device.key) }
 }
 
 function selfRow(base: DeviceBase, { mesh }: Home, { name, role }: Device): DeviceRow {
@@ -100,6 +102,7 @@ function goneRow({ peers, signer }: DeviceBase, key: Uint8Array, name: string): 
 function naming(
   key: Uint8Array,
   name: string,
-): Pick<DeviceRow, 'id' | 'name' | 'fingerprint' | 'self'> {
-  return { id: peerIdOf(key), name, fingerprint: fingerprintOf(key), self: false }
+): Pick<DeviceRow, 'id' | 'name' | 'fingerprint' | 'quarantined' | 'self'> {
+  const id = peerIdOf(key)
+  return { id, name, fingerprint: fingerprintOf(key), quarantined: false, self: false }
 }

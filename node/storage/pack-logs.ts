@@ -7,11 +7,13 @@ import type { DatabaseSync } from 'node:sqlite'
 
 import {
   EMPTY_LOG,
+  type ForkProof,
+  type HeldProof,
   type LogState,
   type Pack,
   type Segment,
 } from '../../protocols/telemetry/index.ts'
-import { toHex } from '../../protocols/wire/index.ts'
+import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 
 export const LOG_TABLES = `
   CREATE TABLE logs (
@@ -64,9 +66,14 @@ export interface LogTable {
   heads(): { readonly device: Uint8Array; readonly seq: number }[]
   /** Write what changed in the state, and take it over. */
   setState(log: Log, state: LogState): void
-  /** Keep a proof that `other` contradicts pack `seq`. False where it, or enough, is there already. */
-  addFork(log: Log, fork: { seq: number; kept?: Uint8Array; other: Pack; atMs: number }): boolean
+  /** Keep a proof that `other` contradicts pack `seq`. `enough`: as many as are kept are there. */
+  addFork(
+    log: Log,
+    fork: { seq: number; kept?: Uint8Array; other: Pack; atMs: number },
+  ): 'new' | 'known' | 'enough'
   forks(log: Log): Fork[]
+  /** Devices with two histories that are not trusted again, with a whole proof of each. */
+  proofs(): HeldProof[]
   /** Forget what is remembered, after a transaction was undone. */
   forget(): void
 }
@@ -142,20 +149,50 @@ function stateWriter(db: DatabaseSync): LogTable['setState'] {
   }
 }
 
-function forkTable(db: DatabaseSync): Pick<LogTable, 'addFork' | 'forks'> {
+function forkTable(db: DatabaseSync): Pick<LogTable, 'addFork' | 'forks' | 'proofs'> {
   const count = db.prepare('SELECT count(*) AS n FROM forks WHERE log = ?')
-  const add = db.prepare('INSERT OR IGNORE INTO forks VALUES (?, ?, ?, ?, ?, ?)')
+  const add = db.prepare('INSERT INTO forks VALUES (?, ?, ?, ?, ?, ?)')
+  const has = db.prepare('SELECT 1 FROM forks WHERE log = ? AND hash = ?')
+  const listProofs = db.prepare(
+    `SELECT device, kept, other FROM forks JOIN logs ON logs.id = log
+     WHERE quarantined = 1 AND kept IS NOT NULL GROUP BY log`,
+  )
   const list = db.prepare('SELECT seq, kept, other FROM forks WHERE log = ? ORDER BY rowid')
   return {
     addFork({ id }, { seq, kept, other, atMs }) {
-      if ((count.get(id) as { n: number }).n >= MAX_FORKS) return false
-      return add.run(id, seq, other.hash, kept ?? null, other.bytes, atMs).changes > 0
+      if (has.get(id, other.hash) !== undefined) return 'known'
+      if ((count.get(id) as { n: number }).n >= MAX_FORKS) return 'enough'
+      add.run(id, seq, other.hash, kept ?? null, other.bytes, atMs)
+      return 'new'
+    },
+    proofs() {
+      const rows = listProofs.all() as Record<'device' | 'kept' | 'other', Uint8Array>[]
+      return rows.map(({ device, kept, other }) => ({ device, packs: [kept, other] }))
     },
     forks({ id }) {
       const rows = list.all(id) as { seq: number; kept: Uint8Array | null; other: Uint8Array }[]
       return rows.map(({ seq, kept, other }) => ({ seq, other, ...(kept ? { kept } : {}) }))
     },
   }
+}
+
+/**
+ * Keep a proof that came from elsewhere, and the device's packs apart from now on. Inside a
+ * transaction. `bytesAt` gives a kept pack: the proof's other pack is what contradicts it.
+ */
+export function keepProof(
+  logs: LogTable,
+  [first, second]: ForkProof,
+  atMs: number,
+  bytesAt: (log: Log, seq: number) => Uint8Array | undefined,
+): 'new' | 'known' | 'enough' {
+  const log = logs.ensure(first.device)
+  const mine = bytesAt(log, second.seq)
+  const holdsSecond = mine !== undefined && equalBytes(mine, second.bytes)
+  const [kept, other] = holdsSecond ? [second, first] : [first, second]
+  const status = logs.addFork(log, { seq: kept.seq, kept: kept.bytes, other, atMs })
+  if (status !== 'known') logs.setState(log, { ...log.state, quarantined: true })
+  return status
 }
 
 function segmentOf(row: Record<string, unknown>): Segment {

@@ -16,18 +16,21 @@ import {
   headOf,
   judge,
   NO_PREV,
+  type ForkProof,
   type HeldPack,
+  type HeldProof,
   type Judgement,
-  type LogState,
   type Pack,
   type PackSource,
+  type ProofSource,
   type SeqRange,
 } from '../../protocols/telemetry/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
 import type { Ballast } from './ballast.ts'
 import type { Migration } from './db.ts'
 import { BOOT_TABLES } from './boots.ts'
-import { LOG_TABLES, logTable, type Fork, type Log, type LogTable } from './pack-logs.ts'
+import { gapRows, timeOf, type GapRow } from './gap-rows.ts'
+import { keepProof, LOG_TABLES, logTable, type Fork, type Log, type LogTable } from './pack-logs.ts'
 import { placing, UNPLACED_INDEX, type Placing, type Unplaced } from './placing.ts'
 import {
   READING_TABLES,
@@ -82,15 +85,9 @@ export type Outcome =
       readonly fresh: boolean
     })
 
-export interface GapRow extends SeqRange {
-  readonly kind: 'gap'
-  /** Time of the last reading before it; undefined for a log that starts with a gap. */
-  readonly afterMs?: number
-  /** Time of the first reading after it. */
-  readonly beforeMs: number
-}
+export type { GapRow } from './gap-rows.ts'
 
-export interface PackStore extends PackSource {
+export interface PackStore extends PackSource, ProofSource {
   /**
    * Make the next pack of this device's own log and put it on disk.
    * @throws NodeError NODE_DATABASE where the disk stays full; what `make` throws
@@ -115,6 +112,13 @@ export interface PackStore extends PackSource {
   newestReceivedMs(): number | undefined
   history(device: Uint8Array, query: HistoryQuery): (ReadingRow | BucketRow | GapRow)[]
   forks(device: Uint8Array): Fork[]
+  /**
+   * Keep a proof that came from elsewhere: the device's packs count no more until `release`. False
+   * where it is known already.
+   */
+  addProof(proof: ForkProof, nowMs: number): boolean
+  /** Whether the device signed two histories and is not trusted again. */
+  isQuarantined(device: Uint8Array): boolean
   /** An owner looked at the forks and trusts the device again, and what came from it since. */
   release(device: Uint8Array): void
   /**
@@ -144,6 +148,7 @@ class SqlitePacks implements PackStore {
   readonly #placing: Placing
   readonly #room: Room
   readonly #listeners = new Set<(device: Uint8Array) => void>()
+  readonly #proofListeners = new Set<() => void>()
   readonly #sql: Record<'bytes' | 'range' | 'first' | 'addPack', StatementSync>
 
   constructor(db: DatabaseSync, ballast: Ballast | undefined) {
@@ -198,6 +203,7 @@ class SqlitePacks implements PackStore {
       if (verdict === 'accept') grown.set(toHex(pack.device), pack.device)
     }
     for (const device of grown.values()) this.#announce(device)
+    if (outcomes.some((outcome) => outcome.verdict === 'fork' && outcome.fresh)) this.#alarm()
     return outcomes
   }
 
@@ -271,6 +277,27 @@ class SqlitePacks implements PackStore {
     return log === undefined ? [] : this.#logs.forks(log)
   }
 
+  proofs(): readonly HeldProof[] {
+    return this.#logs.proofs()
+  }
+
+  onProof(listener: () => void): () => void {
+    this.#proofListeners.add(listener)
+    return () => void this.#proofListeners.delete(listener)
+  }
+
+  addProof(proof: ForkProof, nowMs: number): boolean {
+    const added = this.#room.run(() =>
+      keepProof(this.#logs, proof, nowMs, (log, seq) => this.#bytesAt(log, seq)),
+    )
+    if (added === 'new') this.#alarm()
+    return added === 'new'
+  }
+
+  isQuarantined(device: Uint8Array): boolean {
+    return this.#logs.find(device)?.state.quarantined === true
+  }
+
   release(device: Uint8Array): void {
     const log = this.#logs.find(device)
     if (log?.state.quarantined !== true) return
@@ -302,9 +329,10 @@ class SqlitePacks implements PackStore {
       const { against, state, verdict } = judgement
       const kept = this.#bytesAt(log, against)
       const proof = { seq: against, other: pack, atMs: receivedAtMs }
-      const fresh = this.#logs.addFork(log, kept === undefined ? proof : { ...proof, kept })
-      this.#logs.setState(log, state)
-      return { ...incoming, verdict, against, fresh }
+      const added = this.#logs.addFork(log, kept === undefined ? proof : { ...proof, kept })
+      // What an owner has looked at does not count twice.
+      if (added !== 'known') this.#logs.setState(log, state)
+      return { ...incoming, verdict, against, fresh: added === 'new' }
     }
     if (judgement.verdict === 'accept') {
       const { flags, times, state } = judgement
@@ -336,22 +364,13 @@ class SqlitePacks implements PackStore {
     return (this.#sql.bytes.get(log.id, seq) as { bytes: Uint8Array } | undefined)?.bytes
   }
 
+  #alarm(): void {
+    for (const listener of this.#proofListeners) listener()
+  }
+
   #announce(device: Uint8Array): void {
     for (const listener of this.#listeners) listener(device)
   }
-}
-
-function gapRows(state: LogState, { sinceMs, untilMs }: HistoryQuery): GapRow[] {
-  return gapsOf(state).flatMap(({ from, to }) => {
-    const afterMs = state.segments.find((segment) => segment.to === from - 1)?.toMs
-    const beforeMs = state.segments.find((segment) => segment.from === to + 1)?.fromMs ?? 0
-    if (beforeMs < sinceMs || (afterMs ?? -Infinity) >= untilMs) return []
-    return [{ kind: 'gap', from, to, beforeMs, ...(afterMs === undefined ? {} : { afterMs }) }]
-  })
-}
-
-function timeOf(row: ReadingRow | BucketRow | GapRow): number {
-  return row.kind === 'gap' ? (row.afterMs ?? row.beforeMs - 1) : row.atMs
 }
 
 function minOf(times: readonly number[]): number {

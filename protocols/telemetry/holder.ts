@@ -16,6 +16,12 @@ export interface HeldPack {
   readonly bytes: Uint8Array
 }
 
+/** Two packs of one device that contradict each other. */
+export interface HeldProof {
+  readonly device: Uint8Array
+  readonly packs: readonly [Uint8Array, Uint8Array]
+}
+
 /** The kept packs of all logs, own and followed. */
 export interface PackSource {
   /** Lowest and highest number kept; undefined where nothing is. */
@@ -26,8 +32,18 @@ export interface PackSource {
   onNew(listener: (device: Uint8Array) => void): () => void
 }
 
+/** What is known of devices that signed two histories. */
+export interface ProofSource {
+  /** One proof for each device that signed two histories and is not trusted again. */
+  proofs(): readonly HeldProof[]
+  /** Call `listener` after there is another proof. Returns the function that stops it. */
+  onProof(listener: () => void): () => void
+}
+
 export interface HolderDeps {
   readonly source: PackSource
+  /** Passed on to the reader, of every device whose log it may have. */
+  readonly proofs?: ProofSource
   /** Whether the reader may have this log; asked again before every frame. */
   mayRead(device: Uint8Array): boolean
 }
@@ -44,6 +60,7 @@ export async function serveLogs(
 ): Promise<void> {
   const outbox = new Outbox(deps)
   const stopListening = deps.source.onNew((device) => outbox.wake(device))
+  const stopProofs = deps.proofs?.onProof(() => outbox.alarm())
   const aborted = (): void => outbox.end(signal.reason as Error)
   signal.addEventListener('abort', aborted, { once: true })
   const takeWishes = async (): Promise<void> => {
@@ -60,6 +77,7 @@ export async function serveLogs(
     await Promise.all([takeWishes(), pipe(outbox.frames(), channel.sink(PackFrame))])
   } finally {
     stopListening()
+    stopProofs?.()
     signal.removeEventListener('abort', aborted)
   }
 }
@@ -83,6 +101,10 @@ class Outbox {
   readonly #news = new Set<Cursor>()
   /** Being caught up; the next in turn stands first. */
   readonly #history = new Set<Cursor>()
+  /** Devices whose proof was sent. */
+  readonly #proven = new Set<string>()
+  /** There may be proofs to send. */
+  #alarmed = true
   #ended = false
   #failure: Error | undefined
   #awake = (): void => undefined
@@ -105,6 +127,12 @@ class Outbox {
     this.#awake()
   }
 
+  /** There is another proof of two histories. */
+  alarm(): void {
+    this.#alarmed = true
+    this.#awake()
+  }
+
   /** Stop after the frame in hand; with an error, by throwing it. */
   end(error?: Error): void {
     this.#ended = true
@@ -116,6 +144,8 @@ class Outbox {
     for (;;) {
       if (this.#failure !== undefined) throw this.#failure
       if (this.#ended) return
+      // Not before the reader has spoken: only a follower hears alarms.
+      if (this.#alarmed && this.#cursors.size > 0) yield* this.#proofs()
       if (this.#news.size + this.#history.size > 0) {
         yield* this.#round()
         continue
@@ -123,6 +153,18 @@ class Outbox {
       await new Promise<void>((resolve) => {
         this.#awake = resolve
       })
+    }
+  }
+
+  *#proofs(): Generator<PackFrameMessage, void, undefined> {
+    this.#alarmed = false
+    for (const { device, packs } of this.#deps.proofs?.proofs() ?? []) {
+      const key = toHex(device)
+      if (this.#proven.has(key) || this.#proven.size >= BOUNDS.maxEntries) continue
+      if (!this.#deps.mayRead(device)) continue
+      this.#proven.add(key)
+      const [pack, against] = packs
+      yield { device, first: 1, head: 0, pack, against }
     }
   }
 

@@ -3,8 +3,15 @@ export { EMPTY_LOG, gapsOf, headOf, judge } from './chain.ts'
 export type { JudgeContext, Judgement, LogState, Segment, SeqRange } from './chain.ts'
 export { encodeExportItem, readExport } from './export.ts'
 export type { ExportItem, ExportPart, PlacedItem } from './export.ts'
+export { ExtractFrame, readExtracts, serveExtracts } from './extracts.ts'
+export type {
+  Extract,
+  ExtractFrameMessage,
+  ExtractGrant,
+  ExtractHolderDeps,
+} from './extracts.ts'
 export { serveLogs } from './holder.ts'
-export type { HeldPack, HolderDeps, PackSource } from './holder.ts'
+export type { HeldPack, HeldProof, HolderDeps, PackSource, ProofSource } from './holder.ts'
 export { Follow, PackFrame } from './messages.ts'
 export type { LogEntry, PackFrameMessage } from './messages.ts'
 export {
@@ -27,6 +34,8 @@ export {
   TelemetryError,
 } from './protocol.ts'
 export type { TelemetryErrorCode } from './protocol.ts'
+export { openProof } from './proof.ts'
+export type { ForkProof } from './proof.ts'
 export { readLogs } from './reader.ts'
 export type { LogEvent, LogReader } from './reader.ts'
 export { baseName, readingBytes, RELATIVE_BELOW_MS, requireReading } from './senml.ts'

@@ -20,7 +20,7 @@ export const Follow = message(
   { maxBytes: TELEMETRY.maxFrameBytes, maxItems: 2_048 },
 )
 
-/** Holder to reader: where a log stands with the holder, and mostly one pack of it. */
+/** Holder to reader: where a log stands with the holder, mostly one pack of it, or a proof. */
 export const PackFrame = message(
   'telemetry.pack',
   {
@@ -29,6 +29,7 @@ export const PackFrame = message(
     head: field(3, uint()),
     pack: optional(4, bytes({ min: 1, max: BOUNDS.maxPackBytes })),
     status: optional(5, uint(255, 1)),
+    against: optional(6, bytes({ min: 1, max: BOUNDS.maxPackBytes })),
   },
   { maxBytes: TELEMETRY.maxFrameBytes, maxItems: 16 },
 )

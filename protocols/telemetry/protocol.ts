@@ -4,7 +4,7 @@ import type { Protocol } from '../wire/index.ts'
 /** SPEC.md "Limits". A stream lasts as long as the connection, so its frames are all but unbounded. */
 export const TELEMETRY = {
   id: '/kith/telemetry/1.0.0',
-  maxFrameBytes: 33_024,
+  maxFrameBytes: 66_048,
   maxFrames: 1_000_000_000,
   maxInboundStreams: 2,
   maxOutboundStreams: 2,
@@ -25,6 +25,8 @@ export const BOUNDS = {
   maxSegments: 256,
   /** Entries that a reader may have open on one stream. */
   maxEntries: 256,
+  /** How far back a guest may ask: packs below the newest one. */
+  maxExtractPacks: 8_640,
   /** How far ahead of the receiver's clock a reading may be. */
   maxAheadMs: 300_000,
   /** How far behind the receiver's clock a reading may be: 400 days. */

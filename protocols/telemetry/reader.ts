@@ -7,7 +7,8 @@
 import { toHex, type Channel } from '../wire/index.ts'
 import { Follow, PackFrame, type LogEntry, type PackFrameMessage } from './messages.ts'
 import { openPack, type Pack, type PackContext } from './pack.ts'
-import { telemetryCode, TelemetryError, type TelemetryErrorCode } from './protocol.ts'
+import { openProof, type ForkProof } from './proof.ts'
+import { BOUNDS, telemetryCode, TelemetryError, type TelemetryErrorCode } from './protocol.ts'
 
 export interface LogEvent {
   /** Whose log, 32 bytes. */
@@ -17,6 +18,8 @@ export interface LogEvent {
   /** Highest number that the holder has; 0 for none. */
   readonly head: number
   readonly pack?: Pack
+  /** The device signed two histories; the holder says so of any log, asked for or not. */
+  readonly proof?: ForkProof
   /** The holder does not give this log. */
   readonly refused?: TelemetryErrorCode
 }
@@ -42,6 +45,8 @@ interface Wish {
 export function readLogs(channel: Channel, context: PackContext): LogReader {
   /** By device: open wishes, one at most without an end. Kept when empty: late frames are ignored. */
   const wishes = new Map<string, Wish[]>()
+  /** Devices whose proof came: one is enough, so a second ends the stream. */
+  const proven = new Set<string>()
 
   function note({ device, from, to = Infinity }: LogEntry): void {
     const key = toHex(device)
@@ -49,7 +54,19 @@ export function readLogs(channel: Channel, context: PackContext): LogReader {
     wishes.set(key, from === 0 ? others : [...others, { next: from, to }])
   }
 
+  function checkProof({ device, pack, against, ...stand }: PackFrameMessage): LogEvent {
+    const key = toHex(device)
+    if (pack === undefined || against === undefined || proven.has(key)) {
+      throw new TelemetryError('TELEMETRY_UNASKED', 'proof')
+    }
+    if (proven.size >= BOUNDS.maxEntries) throw new TelemetryError('TELEMETRY_TOO_MANY_LOGS')
+    proven.add(key)
+    const { first, head } = stand
+    return { device, first, head, proof: openProof([pack, against], context, device) }
+  }
+
   function check(frame: PackFrameMessage): LogEvent | undefined {
+    if (frame.against !== undefined) return checkProof(frame)
     const { device, first, head } = frame
     const open = wishes.get(toHex(device))
     if (open === undefined) throw new TelemetryError('TELEMETRY_UNASKED')

@@ -39,6 +39,7 @@ function row(id: string, name: string, fingerprint: string, more: Partial<Device
     lastSeen: 1_800_000_000_000,
     addrs: ['/ip6/fe80::1%eth0/tcp/4646'],
     version: '0.1.0',
+    quarantined: false,
     self: false,
     ...more,
   }
@@ -125,6 +126,7 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
     device: async (ref) => find(ref),
     rename: async (ref) => op('rename', find(ref).id),
     grant: async (ref) => op('grant', find(ref).id),
+    trust: async (ref) => find(ref),
     removal: async (ref) => ({
       device: find(ref),
       connected: true,

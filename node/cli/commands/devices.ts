@@ -24,6 +24,19 @@ export async function status(cli: Cli): Promise<void> {
 export async function devices(cli: Cli): Promise<void> {
   const rows = await cli.client.devices()
   cli.result(rows, () => (rows.length === 0 ? 'No devices yet.' : deviceTable(cli, rows)))
+  for (const row of rows) if (row.quarantined) cli.note(alarmText(row))
+}
+
+function alarmText({ name }: DeviceRow): string {
+  return `ALARM: ${printable(name)} signed two histories: it was copied, restored from a backup, or stolen. What came from it since does not count. Put it out with "kith remove", or, if you know why, trust it with "kith trust".`
+}
+
+/** Asks first: what a thief signed would count again. */
+export async function trust(cli: Cli, ref: string): Promise<void> {
+  const { id, name } = await cli.client.device(ref)
+  await confirm(cli, `Trust ${printable(name)} again, with all that came from it?`)
+  const row = await cli.client.trust(id)
+  cli.result(row, () => `${printable(row.name)} is trusted again.`)
 }
 
 function deviceTable({ clock, options }: Cli, rows: readonly DeviceRow[]): string {
@@ -49,7 +62,7 @@ export async function show(cli: Cli, ref: string): Promise<void> {
       ['fingerprint', row.fingerprint],
       ['peer id', row.id],
       ['role', row.role ?? '-'],
-      ['state', row.state],
+      ['state', row.quarantined ? `${row.state}, signed two histories` : row.state],
       ['seen', row.self ? 'now' : ago(row.lastSeen, cli.clock.now())],
       ['addresses', row.addrs.join(' ')],
       ['version', row.version ?? '-'],

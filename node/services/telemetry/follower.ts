@@ -151,9 +151,10 @@ class LogFollower implements Follower {
       const reader = readLogs(stream.channel, this.#deps)
       session.open = { reader, asked: new Map(), abort: (error) => stream.abort(error) }
       await this.#ask(session)
-      for await (const { pack, refused } of reader.events()) {
+      for await (const { pack, proof, refused } of reader.events()) {
         // It may not have heard yet that we may read: all is asked for again, after the wait.
         if (refused !== undefined) throw new TelemetryError(refused)
+        if (proof !== undefined) this.#deps.intake.prove(proof)
         if (pack !== undefined) await this.#deps.intake.offer(pack)
       }
     } finally {

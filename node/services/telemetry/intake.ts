@@ -7,7 +7,7 @@ import { setImmediate } from 'node:timers/promises'
 
 import type { Logger } from 'pino'
 
-import type { Pack } from '../../../protocols/telemetry/index.ts'
+import type { ForkProof, Pack } from '../../../protocols/telemetry/index.ts'
 import { toHex } from '../../../protocols/wire/index.ts'
 import type { Clock } from '../../env.ts'
 import { asError } from '../../errors.ts'
@@ -41,12 +41,27 @@ export interface IntakeDeps {
 export interface Intake {
   /** Hand over a pack that `openPack` has checked. Resolves when there is room for the next one. */
   offer(pack: Pack): Promise<void>
+  /** Hand over a proof of two histories that a peer passed on. */
+  prove(proof: ForkProof): void
   /** Refusals are reported anew. */
   membersChanged(): void
 }
 
 /** Bytes that may wait for the disk. */
 const MAX_WAITING_BYTES = 1024 * 1024
+
+function incomingOf({ clock, time }: IntakeDeps, pack: Pack, lastSeq?: number): Incoming {
+  const clockUnset = time.quality() === 'unset'
+  return { pack, receivedAtMs: clock.now(), clockUnset, lastSeq }
+}
+
+/** The packs convict by themselves; who passed them on says nothing. */
+function prove({ store, member, log, events, clock }: IntakeDeps, proof: ForkProof): void {
+  const [{ device, seq }] = proof
+  if (member(device) === undefined || !store.addProof(proof, clock.now())) return
+  log.error({ device: toHex(device), seq }, 'device signed two histories')
+  events.emit('fork', { device, seq })
+}
 
 export function createIntake(deps: IntakeDeps): Intake {
   let waiting: Incoming[] = []
@@ -103,17 +118,12 @@ export function createIntake(deps: IntakeDeps): Intake {
         refuse(pack.device, 'TELEMETRY_NOT_A_PUBLISHER')
         return
       }
-      const clockUnset = deps.time.quality() === 'unset'
-      waiting.push({
-        pack,
-        receivedAtMs: deps.clock.now(),
-        clockUnset,
-        lastSeq: member.lastSeq,
-      })
+      waiting.push(incomingOf(deps, pack, member.lastSeq))
       waitingBytes += pack.bytes.length
       writing ??= write()
       if (waitingBytes > MAX_WAITING_BYTES) await writing
     },
+    prove: (proof) => prove(deps, proof),
     membersChanged: () => reported.clear(),
   }
 }

@@ -103,6 +103,8 @@ export interface Telemetry extends AsyncDisposable {
   /** Packs of one log that wait for their time to be known; undefined for none. */
   unplaced(device: Uint8Array): Unplaced | undefined
   forks(device: Uint8Array): Fork[]
+  /** Whether the device signed two histories and is not trusted again. */
+  isQuarantined(device: Uint8Array): boolean
   /** An owner trusts a device again that had signed two histories. */
   release(device: Uint8Array): void
   /** The home has changed: who publishes, who was removed and with which last number. */
@@ -149,7 +151,7 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
   await mesh.serve(TELEMETRY, async (channel, peer, streamSignal) => {
     const mayRead = (device: Uint8Array): boolean => deps.mayRead(peer, device)
     const holds = AbortSignal.any([until, streamSignal])
-    await serveLogs(channel, { source: store, mayRead }, holds)
+    await serveLogs(channel, { source: store, proofs: store, mayRead }, holds)
   })
   // At once: whoever waits for this device to come back waits for its first reading.
   const sampling = sampler.run(until, () => void (until.aborted || publisher.flush()))
@@ -185,7 +187,7 @@ function asked({
   store,
 }: TelemetryDeps): Pick<
   Telemetry,
-  'history' | 'heads' | 'lastSeq' | 'gaps' | 'unplaced' | 'forks' | 'release'
+  'history' | 'heads' | 'lastSeq' | 'gaps' | 'unplaced' | 'forks' | 'isQuarantined' | 'release'
 > {
   return {
     history: ({ device, ...query }) => store.history(device, query),
@@ -194,6 +196,7 @@ function asked({
     gaps: (device) => store.gaps(device),
     unplaced: (device) => store.unplaced(device),
     forks: (device) => store.forks(device),
+    isQuarantined: (device) => store.isQuarantined(device),
     release: (device) => store.release(device),
   }
 }
