@@ -8,6 +8,7 @@ import { IdentityError, peerIdOf, seal } from '../../protocols/identity/index.ts
 import {
   baseName,
   BOUNDS,
+  ExtractFrame,
   Follow,
   isPackFault,
   NO_PREV,
@@ -327,6 +328,7 @@ const messages: Readonly<Record<string, unknown>> = {
   [Follow.name]: Follow,
   [PackFrame.name]: PackFrame,
   [PackPayload.name]: PackPayload,
+  [ExtractFrame.name]: ExtractFrame,
 }
 
 /** Byte strings are hexadecimal in JSON, with `h'…'` around them. */
