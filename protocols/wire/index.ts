@@ -10,8 +10,10 @@ export {
   toHex,
   utf8,
 } from './bytes.ts'
-export { decodeCbor, encodeCbor } from './cbor.ts'
-export type { CborLimits } from './cbor.ts'
+export { decodeCbor } from './cbor-decode.ts'
+export type { CborLimits } from './cbor-decode.ts'
+export { encodeCbor } from './cbor-encode.ts'
+
 export { openChannel } from './channel.ts'
 export type { Channel, Protocol } from './channel.ts'
 export { WIRE_ERRORS, WireError } from './errors.ts'

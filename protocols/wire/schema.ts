@@ -3,7 +3,8 @@
  * and every bound. Fields have integer keys on the wire and names in code. Unknown keys, missing
  * keys, values out of bounds and any encoding but the deterministic one are refused.
  */
-import { decodeCbor, encodeCbor } from './cbor.ts'
+import { decodeCbor } from './cbor-decode.ts'
+import { encodeCbor } from './cbor-encode.ts'
 import { WireError } from './errors.ts'
 
 /** How one kind of value looks in code and on the wire. */

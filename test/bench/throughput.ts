@@ -90,7 +90,15 @@ function floorUs(): { readonly sign: number; readonly codec: number } {
     value: 20 + (i % 100) / 10,
     atMs: 1_800_000_000_000 + Math.floor(i / 8),
   }))
-  const rest = { bootId: systemRandom.bytes(16), seq: 1, prev: NO_PREV, epoch: 0, mono: 1, readings }
+  const rest = {
+    bootId: systemRandom.bytes(16),
+    seq: 1,
+    prev: NO_PREV,
+    epoch: 0,
+    mono: 1,
+    born: 1,
+    readings,
+  }
   const message = systemRandom.bytes(20_000)
   const sign = timeUs(() => verifier.verify(signer.key, message, signer.sign(message)))
   const codec = timeUs(() => {

@@ -51,12 +51,12 @@ describe('the layers', () => {
 describe('the check of the layers', () => {
   const planted: readonly (readonly [from: string, specifier: string])[] = [
     ['protocols/errors.ts', './env.ts'],
-    ['protocols/wire/cbor.ts', '../identity/index.ts'],
-    ['protocols/wire/cbor.ts', 'node:crypto'],
-    ['protocols/wire/cbor.ts', '@libp2p/interface'],
+    ['protocols/wire/cbor-decode.ts', '../identity/index.ts'],
+    ['protocols/wire/cbor-decode.ts', 'node:crypto'],
+    ['protocols/wire/cbor-decode.ts', '@libp2p/interface'],
     ['protocols/identity/keys.ts', 'cborg'],
     ['protocols/identity/keys.ts', 'node:fs'],
-    ['protocols/identity/keys.ts', '../wire/cbor.ts'],
+    ['protocols/identity/keys.ts', '../wire/cbor-decode.ts'],
     ['protocols/pairing/join.ts', '../members/index.ts'],
     ['protocols/pairing/join.ts', 'node:crypto'],
     ['protocols/pairing/join.ts', '../../node/env.ts'],

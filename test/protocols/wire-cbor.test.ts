@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 
-import { decode, cdeDecodeOptions } from 'cbor2'
+import { decode, cdeDecodeOptions, cdeEncodeOptions, encode } from 'cbor2'
+import { decode as decodeAny } from 'cborg'
 import fc from 'fast-check'
 
 import { WireError } from '../../protocols/wire/errors.ts'
-import { decodeCbor, encodeCbor, fromHex, toHex } from '../../protocols/wire/index.ts'
+import { decodeCbor, encodeCbor, equalBytes, fromHex, toHex } from '../../protocols/wire/index.ts'
 
 interface Vectors {
   readonly messages: readonly { name: string; value: unknown; hex: string }[]
@@ -53,6 +54,36 @@ const value = fc.letrec<{ node: unknown }>((tie) => ({
       .map((entries) => new Map(entries)),
   ),
 })).node
+
+/** Heads, lengths and pieces of text that documents are made of, so that many are almost right. */
+const PIECES =
+  'a1 a2 82 83 61 62 18 19 1a 1b 38 3b f9 fa fb 00 01 17 20 21 41 f4 f6 f7 ff c0 efbbbf ' +
+  'c3 80 7801 1818 1817 190100 1900ff 1b001fffffffffffff 1b0020000000000000 ' +
+  '3b001ffffffffffffe 3b001fffffffffffff f90001 f93e00 fa3fc00000 f98000 ' +
+  'fb3ff199999999999a fa3dcccccd fb3ff8000000000000 fa5a000000 fb7ff0000000000000'
+const piece = fc.oneof(
+  fc.constantFrom(...PIECES.split(' ')),
+  fc.uint8Array({ minLength: 1, maxLength: 2 }).map(toHex),
+)
+const hostile = fc.oneof(
+  fc.array(piece, { minLength: 1, maxLength: 8 }).map((pieces) => fromHex(pieces.join(''))),
+  value.map(encodeCbor),
+  fc.tuple(value, fc.nat(), fc.nat(255)).map(([written, at, byte]) => {
+    const bytes = encodeCbor(written)
+    bytes[at % bytes.length] = byte
+    return bytes
+  }),
+)
+
+/** Whether a decoder that takes many encodings of a value finds one that we write just so. */
+function isSameAgain(bytes: Uint8Array): boolean {
+  try {
+    const read: unknown = decodeAny(bytes, { useMaps: true, rejectDuplicateMapKeys: true })
+    return equalBytes(encodeCbor(read), bytes)
+  } catch {
+    return false
+  }
+}
 
 describe('canonical CBOR', () => {
   for (const { name, value: json, hex } of vectors.messages) {
@@ -107,6 +138,39 @@ describe('canonical CBOR', () => {
       }),
       { numRuns: 2000 },
     )
+  })
+
+  it('accepts exactly what encoding again gives back, whatever a lenient decoder takes', () => {
+    let accepted = 0
+    fc.assert(
+      fc.property(hostile, (bytes) => {
+        const same = isSameAgain(bytes)
+        if (same) accepted++
+        assert.equal(refusal(bytes) === 'accepted', same, toHex(bytes))
+      }),
+      { numRuns: 20_000 },
+    )
+    assert.ok(accepted > 500, `only ${accepted} accepted`)
+  })
+
+  it('writes what another encoder writes', () => {
+    fc.assert(
+      fc.property(value, (written) => {
+        assert.equal(toHex(encodeCbor(written)), toHex(encode(written, cdeEncodeOptions)))
+      }),
+    )
+  })
+
+  it('writes every 16-bit float as one', () => {
+    const view = new DataView(new ArrayBuffer(3))
+    view.setUint8(0, 0xf9)
+    for (let bits = 0; bits < 0x10000; bits++) {
+      view.setUint16(1, bits)
+      const half = view.getFloat16(1)
+      if (!Number.isFinite(half) || Number.isInteger(half)) continue
+      assert.deepEqual(encodeCbor(half), new Uint8Array(view.buffer))
+      assert.equal(decodeCbor(new Uint8Array(view.buffer), LIMITS), half)
+    }
   })
 
   it('hands out bytes that do not change with what they were read from', () => {
