@@ -80,7 +80,7 @@ function assertSame(found: readonly BucketRow[], wanted: readonly Summary[]): vo
   assert.deepEqual(plain.toSorted(order), wanted.toSorted(order))
 }
 
-const values: fc.Arbitrary<Pick<Reading, 'sensor' | 'value'>> = fc.oneof(
+const kinds: fc.Arbitrary<Pick<Reading, 'sensor' | 'value'>> = fc.oneof(
   fc.record({ sensor: fc.constantFrom('a', 'b'), value: fc.integer({ min: -50, max: 50 }) }),
   // Eighths: their sums are exact in any order.
   fc.record({
@@ -93,7 +93,7 @@ const values: fc.Arbitrary<Pick<Reading, 'sensor' | 'value'>> = fc.oneof(
 /** Coarse, so that moments coincide. */
 const times = fc.nat({ max: (3 * DAY) / 30_000 }).map((step) => BASE + step * 30_000)
 const readings = fc
-  .tuple(values, times)
+  .tuple(kinds, times)
   .map(([value, atMs]): Reading => ({ ...value, unit: 'count', atMs }))
 
 const logs: fc.Arbitrary<Pack[]> = fc
