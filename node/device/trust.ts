@@ -36,6 +36,11 @@ export function watchTrust(base: DeviceBase, { members, telemetry }: Parts, sign
   )
   members.events.on('change', look, signal)
   look()
+  // Caught just before this device was switched off.
+  const noted = new Set(store.all().map(({ device }) => toHex(device)))
+  for (const [hex, { key, grant }] of members.state.devices) {
+    if (telemetry.isQuarantined(key) && !noted.has(hex)) store.put(key, grant)
+  }
 }
 
 function release(
