@@ -6,6 +6,7 @@ import process from 'node:process'
 
 import type { Config } from './config.ts'
 import { systemClock, systemRandom } from './env.ts'
+import { EXIT } from './errors.ts'
 import { Scope } from './lifecycle.ts'
 import { createLogger } from './log.ts'
 import { ensurePrivateFolder } from './storage/files.ts'
@@ -43,6 +44,15 @@ async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
         AbortSignal.any([signal, until]),
       ),
     )
+    const crashed = (error: unknown): void => {
+      node.crashed(error)
+      log.fatal({ err: error }, 'ended by an error')
+      process.exit(EXIT.failed)
+    }
+    process.on('uncaughtException', crashed)
+    await scope.use('crash report', () => ({
+      [Symbol.asyncDispose]: async () => void process.off('uncaughtException', crashed),
+    }))
     // After the mesh: it has peers to wait for, and this is loaded meanwhile.
     const { startApi } = await import('./api/server.ts')
     const { dashboardFiles } = await import('./dashboard/files.ts')

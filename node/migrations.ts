@@ -3,6 +3,7 @@ import { migration as counters } from './storage/counters.ts'
 import { migration as datastore } from './storage/datastore.ts'
 import type { Migration } from './storage/db.ts'
 import { migration as distrust } from './storage/distrust.ts'
+import { migration as incidents } from './storage/incidents.ts'
 import { migration as ops } from './storage/ops.ts'
 import { migration as packs } from './storage/packs.ts'
 import { migration as peers } from './storage/peers.ts'
@@ -15,5 +16,6 @@ export const MIGRATIONS: readonly Migration[] = [
   datastore,
   peers,
   sensorChoices,
+  incidents,
   distrust,
 ]

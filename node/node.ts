@@ -4,6 +4,7 @@
  * whole (device/home.ts). No logic lives here.
  */
 import { join } from 'node:path'
+import type { DatabaseSync } from 'node:sqlite'
 
 import { createVerifier, signerFromSeed } from '../protocols/identity/index.ts'
 import {
@@ -27,6 +28,7 @@ import { trustView } from './device/trust.ts'
 import { careView } from './device/view-care.ts'
 import { asNodeError, devicesView } from './device/view-devices.ts'
 import { alreadyHome, homeView, pairingView, type HomeKeeper } from './device/view-home.ts'
+import { incidentsView } from './device/view-incidents.ts'
 import { readingsView } from './device/view-readings.ts'
 import type { Clock, Random } from './env.ts'
 import { NodeError } from './errors.ts'
@@ -35,6 +37,7 @@ import { Scope } from './lifecycle.ts'
 import type { Logger } from './log.ts'
 import { dialCandidate, findCandidates, startPairingListener } from './mesh/pairing-host.ts'
 import { MIGRATIONS } from './migrations.ts'
+import { openRunMarker, type RunMarker } from './run-marker.ts'
 import { createAdmission, type Admission } from './services/admission.ts'
 import { createCandidate, type Candidate } from './services/pairing.ts'
 import { createWindowStore } from './storage/counters.ts'
@@ -44,6 +47,7 @@ import { ensurePrivateFolder } from './storage/files.ts'
 import { beginStart, forgetDevice } from './storage/first-start.ts'
 import { KEY_FILE, loadOrCreateSeed } from './storage/key-file.ts'
 import { lockFolder } from './storage/lock.ts'
+import { openIncidentStore } from './storage/incidents.ts'
 import { openOpStore } from './storage/ops.ts'
 import { openPackStore } from './storage/packs.ts'
 import { createPeerStore } from './storage/peers.ts'
@@ -61,6 +65,8 @@ export interface NodeDeps {
 
 export interface DeviceNode extends AsyncDisposable {
   readonly view: NodeView
+  /** The process is about to end by this error: keep what may be told of it. Never throws. */
+  crashed(error: unknown): void
 }
 
 const FILES = { key: KEY_FILE, database: 'kith.db' }
@@ -72,8 +78,12 @@ export async function startNode(deps: NodeDeps, signal: AbortSignal): Promise<De
   const startedAt = deps.clock.now()
   const scope = new Scope()
   try {
-    const view = await compose(deps, scope, { signal, startedAt })
-    return { view, [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose]() }
+    const { view, marker } = await compose(deps, scope, { signal, startedAt })
+    return {
+      view,
+      crashed: (error) => marker.failed(error),
+      [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
+    }
   } catch (error) {
     await scope[Symbol.asyncDispose]()
     throw error
@@ -84,24 +94,27 @@ async function compose(
   deps: NodeDeps,
   scope: Scope,
   { signal, startedAt }: { readonly signal: AbortSignal; readonly startedAt: number },
-): Promise<NodeView> {
+): Promise<{ readonly view: NodeView; readonly marker: RunMarker }> {
   const base = await openBase(deps, scope)
   const keeper = await createKeeper(base, AbortSignal.any([signal, scope.signal]))
   await scope.use('home', () => keeper)
   const candidate = await scope.use('pairing', () => candidateOf(base, keeper))
   const admission = admissionOf(base, keeper)
-  return {
+  const view: NodeView = {
     ...homeView(base, keeper, candidate, startedAt),
     ...pairingView(keeper, candidate, admission),
     ...devicesView(base, keeper),
     ...readingsView(base, keeper.requireHome),
     ...exportView(base, keeper.requireHome),
     ...trustView(base, keeper.requireHome),
+    ...incidentsView(base, keeper.requireHome),
     ...careView(base, keeper.home, async () => {
       await forgetDevice(deps.config.paths.dataDir, FILES)
       deps.onReset()
     }),
   }
+  base.marker.stage('running')
+  return { view, marker: base.marker }
 }
 
 async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
@@ -111,9 +124,12 @@ async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
   const ballast = openBallast(join(dataDir, BALLAST_FILE))
   if (ballast.scarce()) ballast.release()
   await scope.use('folder', () => lockFolder(dataDir))
+  const marker = openRunMarker(dataDir, { version: deps.version, now: () => clock.now() })
+  await scope.use('marker', () => ({ [Symbol.asyncDispose]: async () => marker.done() }))
+  scope.signal.addEventListener('abort', () => marker.stage('stopping'), { once: true })
   const start = await beginStart(dataDir, FILES)
   const { seed } = await loadOrCreateSeed(dataDir, random)
-  const db = openDatabase(join(dataDir, FILES.database), MIGRATIONS)
+  const db = openOrTell(join(dataDir, FILES.database), marker)
   await scope.use('database', () => ({ [Symbol.asyncDispose]: async () => db.close() }))
   await start.done()
   ballast.refill()
@@ -127,7 +143,19 @@ async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
     packs: openPackStore(db, ballast),
     peers: createPeerStore(db),
     sensorChoices: openSensorChoices(db),
+    incidents: openIncidentStore(db),
+    marker,
     journal: createJournal(clock),
+  }
+}
+
+/** A database that cannot be read is told of at the next start that can. */
+function openOrTell(path: string, marker: RunMarker): DatabaseSync {
+  try {
+    return openDatabase(path, MIGRATIONS)
+  } catch (error) {
+    marker.failed(error)
+    throw error
   }
 }
 

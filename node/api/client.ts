@@ -63,6 +63,10 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     setSensor: (name, on) => ask('PATCH', `/sensors/${encodeURIComponent(name)}`, { on }),
     push: (values) => ask('POST', '/readings', { values }),
     doctor: () => ask('GET', '/doctor'),
+    incidents: async (query) =>
+      readJson(
+        await send(socketPath, { method: 'GET', path: '/incidents', query: { ...query }, signal }),
+      ),
     config: () => ask('GET', '/config'),
     dashboardLink: () => ask('POST', '/dashboard-link'),
     watch: (query, until) => lines('/readings/live', { ...query }, until),

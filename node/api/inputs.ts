@@ -62,4 +62,8 @@ export const exportLogs = v.strictObject({
   since: v.optional(time),
   until: v.optional(time),
 })
+export const incidents = v.strictObject({
+  device: v.optional(text(128)),
+  since: v.optional(wholeNumber),
+})
 export const since = v.strictObject({ since: v.optional(wholeNumber) })

@@ -240,6 +240,14 @@ const careRoutes: readonly Route[] = [
   }),
   route({
     method: 'GET',
+    path: '/incidents',
+    answer: 'json',
+    query: input.incidents,
+    summary: 'Signed reports of what went wrong, for owners',
+    handle: ({ view, query }) => view.incidents(query),
+  }),
+  route({
+    method: 'GET',
     path: '/config',
     answer: 'json',
     summary: 'The settings in force',

@@ -224,6 +224,36 @@ export interface Check {
   readonly cure: string
 }
 
+export interface IncidentQuery {
+  /** A reference to a device; all of them without it. */
+  readonly device?: string | undefined
+  readonly since?: number | undefined
+}
+
+/** One signed report of something that went wrong. SPEC.md of protocols/incidents. */
+export interface IncidentView {
+  /** Peer id of the device that reports. */
+  readonly device: string
+  readonly name: string
+  /** Number among its reports. */
+  readonly seq: number
+  readonly at: number
+  /** When it happened first. */
+  readonly since: number
+  /** How often from then until `at`. */
+  readonly count: number
+  readonly kind: string
+  readonly code: string | null
+  /** The device that it is about. */
+  readonly subject: { readonly id: string; readonly name: string } | null
+  /** How far the program was. */
+  readonly stage: string | null
+  /** Files of the program and lines in them, innermost first. */
+  readonly places: readonly string[]
+  readonly clock: string
+  readonly version: string
+}
+
 export interface ConfigRow {
   readonly key: string
   readonly value: unknown
@@ -283,6 +313,8 @@ export interface NodeView {
    */
   exportLogs(input: ExportInput, signal: AbortSignal): AsyncIterable<Uint8Array>
   doctor(): Promise<readonly Check[]>
+  /** Incidents of this device and of those it could ask, oldest first; for owners alone. */
+  incidents(query: IncidentQuery): Promise<readonly IncidentView[]>
   /** Forget the home and everything measured, and make a new identity at the next start. */
   reset(): Promise<void>
   /** The settings in force. */

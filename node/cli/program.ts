@@ -219,6 +219,12 @@ function addCare(program: Command, run: Run): void {
     .description('check this device, and name cause and cure')
     .action(run(async () => (await load()).doctor))
   program
+    .command('incidents')
+    .argument('[device]')
+    .description('what went wrong, signed by the devices; for owners')
+    .option('--since <time>', 'a date, or a duration back from now, like 2d')
+    .action(run(async () => (await import('./commands/incidents.ts')).incidents))
+  program
     .command('dashboard')
     .description('print a link that opens the dashboard once')
     .action(run(async () => (await load()).dashboard))

@@ -6,6 +6,8 @@ import type { Config } from '../config.ts'
 import type { Clock, Random } from '../env.ts'
 import type { Journal } from '../journal.ts'
 import type { Logger, Secret } from '../log.ts'
+import type { RunMarker } from '../run-marker.ts'
+import type { IncidentStore } from '../storage/incidents.ts'
 import type { OpStore } from '../storage/ops.ts'
 import type { PackStore } from '../storage/packs.ts'
 import type { PeerStore } from '../storage/peers.ts'
@@ -22,6 +24,8 @@ export interface DeviceBase {
   readonly packs: PackStore
   readonly peers: PeerStore
   readonly sensorChoices: SensorChoices
+  readonly incidents: IncidentStore
+  readonly marker: RunMarker
   readonly journal: Journal
   readonly clock: Clock
   readonly random: Random

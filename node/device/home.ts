@@ -10,6 +10,7 @@ import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { systemBoot } from '../boot.ts'
 import { Scope } from '../lifecycle.ts'
 import { startMesh, type Mesh } from '../mesh/mesh.ts'
+import type { Incidents } from '../services/incidents.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
 import { builtInSources, configuredSources } from '../services/sensors/index.ts'
 import {
@@ -19,6 +20,7 @@ import {
 } from '../services/telemetry/index.ts'
 import { createTimekeeper, type Timekeeper } from '../timekeeper.ts'
 import type { DeviceBase } from './base.ts'
+import { incidentsOf, joinIncidents } from './incidents.ts'
 import { watchTrust } from './trust.ts'
 
 export interface Home extends AsyncDisposable {
@@ -26,6 +28,7 @@ export interface Home extends AsyncDisposable {
   readonly mesh: Mesh
   readonly telemetry: Telemetry
   readonly time: Timekeeper
+  readonly incidents: Incidents
   /** Peer ids of members that announced themselves on the network and are not connected since. */
   readonly announced: ReadonlySet<string>
 }
@@ -45,6 +48,9 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const telemetry = await scope.use('telemetry', (until) =>
     telemetryOf(base, { members, mesh, time }, until),
   )
+  const incidents = await scope.use('incidents', (until) =>
+    incidentsOf(base, { members, mesh, time }, until),
+  )
   await scope.use('links', () => attached(members, mesh))
   const announced = new Set<string>()
   const home: Home = {
@@ -52,6 +58,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     mesh,
     telemetry,
     time,
+    incidents,
     announced,
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', stopWithDevice)
@@ -61,6 +68,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   mesh.events.on('seen', ({ key }) => void announced.add(peerIdOf(key)), scope.signal)
   mesh.events.on('connect', ({ key }) => void announced.delete(peerIdOf(key)), scope.signal)
   joinParts(base, home, scope.signal)
+  joinIncidents(base, home, scope.signal)
   return home
 }
 
@@ -207,12 +215,9 @@ function telemetryMembers(members: Members): readonly TelemetryMember[] {
 /** What one part tells the others. */
 function joinParts(base: DeviceBase, home: Home, signal: AbortSignal): void {
   const { members, mesh, telemetry } = home
-  const { peers, clock, journal, packs, sensorChoices } = base
+  const { peers, clock, journal, sensorChoices } = base
   members.events.on('change', () => telemetry.setMembers(telemetryMembers(members)), signal)
   for (const { name, on } of sensorChoices.all()) telemetry.setEnabled(name, on)
-
-  const stopHearing = packs.onFull((full) => journal.record(full ? 'storage.full' : 'storage.free'))
-  signal.addEventListener('abort', stopHearing, { once: true })
 
   const note = (key: Uint8Array): void => {
     const address = mesh.peers().find((peer) => equalBytes(peer.key, key))?.address

@@ -34,6 +34,8 @@ export const ACTS = [
   'forward',
   /** Fetch updates and pass them on. */
   'update',
+  /** Read what went wrong on other devices. */
+  'inspect',
 ] as const
 export type Act = (typeof ACTS)[number]
 
@@ -59,6 +61,7 @@ const TABLE: Readonly<Record<Authority, Row>> = {
     call: true,
     serve: true,
     update: true,
+    inspect: true,
   },
   member: { ...EVERY_DEVICE, read: true, publish: true, call: true, serve: true, update: true },
   sensor: { ...EVERY_DEVICE, publish: true, serve: true, update: true },

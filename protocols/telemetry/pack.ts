@@ -152,6 +152,6 @@ function requireClock({ clock, born, readings }: PackContent): void {
 }
 
 /** True for what a pack's bytes, signature or meaning can be refused for; false for our own defects. */
-export function isPackFault(error: unknown): boolean {
+export function isPackFault(error: unknown): error is TelemetryError | IdentityError {
   return error instanceof TelemetryError || error instanceof IdentityError
 }

@@ -16,6 +16,8 @@ import { createJournal } from '../../node/journal.ts'
 import { createLogger } from '../../node/log.ts'
 import { MIGRATIONS } from '../../node/migrations.ts'
 import { openDatabase } from '../../node/storage/db.ts'
+import { openRunMarker } from '../../node/run-marker.ts'
+import { openIncidentStore } from '../../node/storage/incidents.ts'
 import { loadOrCreateSeed } from '../../node/storage/key-file.ts'
 import { openOpStore } from '../../node/storage/ops.ts'
 import { openPackStore } from '../../node/storage/packs.ts'
@@ -97,6 +99,8 @@ async function openBase({ dir, port }: Omit<Place, 'id'>): Promise<DeviceBase> {
     packs: openPackStore(db),
     peers: createPeerStore(db),
     sensorChoices: openSensorChoices(db),
+    incidents: openIncidentStore(db),
+    marker: openRunMarker(dir, { version: 'bench', now: () => systemClock.now() }),
     journal: createJournal(systemClock),
     clock: systemClock,
     random: systemRandom,

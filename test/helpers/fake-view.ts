@@ -3,6 +3,7 @@ import type {
   DeviceRow,
   EventView,
   HistoryRow,
+  IncidentView,
   NodeView,
   OpView,
   Reading,
@@ -28,6 +29,22 @@ export const READINGS: readonly Reading[] = [1, 2, 3].map((seq) => ({
   seq,
   verified: true,
 }))
+
+export const INCIDENT: IncidentView = {
+  device: '12D3KooWgarden',
+  name: 'garden',
+  seq: 3,
+  at: 1_800_000_000_000,
+  since: 1_800_000_000_000,
+  count: 1,
+  kind: 'crash',
+  code: 'TypeError',
+  subject: null,
+  stage: 'running',
+  places: ['node/main.ts:42'],
+  clock: 'synced',
+  version: '0.1.0',
+}
 
 function row(id: string, name: string, fingerprint: string, more: Partial<DeviceRow>): DeviceRow {
   return {
@@ -161,6 +178,8 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
       { check: 'address', ok: true, cause: 'fe80::1', cure: '' },
       { check: 'clock', ok: false, cause: 'two days behind', cure: 'Switch NTP on.' },
     ],
+    incidents: async ({ device }) =>
+      device === undefined || device === 'garden' ? [INCIDENT] : [],
     reset: async () => undefined,
     config: async () => [{ key: 'mesh.port', value: 4646, source: 'default' }],
     events: (since, signal) => eventsAfter(since ?? log.length, { log, changed }, signal),

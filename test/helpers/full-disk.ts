@@ -136,7 +136,7 @@ async function others(): Promise<void> {
     fill()
     await store.put(new Key('/peer'), new Uint8Array(100_000))
     await clock.advance(5000)
-    assert.equal(store.get(new Key('/peer')).length, 100_000)
+    assert.equal((await store.get(new Key('/peer'))).length, 100_000)
     empty()
     await store.put(new Key('/other'), Uint8Array.of(1))
     await clock.advance(5000)

@@ -11,7 +11,7 @@ import type { NodeView } from '../../node/api/view.ts'
 import { systemClock } from '../../node/env.ts'
 import { NodeError } from '../../node/errors.ts'
 import { createLogger } from '../../node/log.ts'
-import { CODE, DEVICES, fakeView, KIT_GROUPS, READINGS } from '../helpers/fake-view.ts'
+import { CODE, DEVICES, fakeView, KIT_GROUPS, READINGS, INCIDENT } from '../helpers/fake-view.ts'
 import { kith } from '../helpers/kith-process.ts'
 import { seededRandom } from '../helpers/random.ts'
 
@@ -363,6 +363,16 @@ describe('kith with a device', () => {
     const doctor = await kith(['doctor'], { dir })
     assert.equal(doctor.code, 1)
     assert.match(doctor.stdout, /FAIL  clock: two days behind\n      Switch NTP on\./)
+  })
+
+  it('lists what went wrong, of all devices or one', async () => {
+    const { dir } = await device()
+    const all = await kith(['incidents'], { dir })
+    assert.match(all.stdout, /garden +crash +1 +TypeError running node\/main\.ts:42/)
+    const one = await kith(['incidents', 'kitchen', '--since', '2d'], { dir })
+    assert.equal(one.stdout, 'No incidents.\n')
+    const json = await kith(['incidents', '--json'], { dir })
+    assert.deepEqual(JSON.parse(json.stdout), [INCIDENT])
   })
 
   it('prints a dashboard link whose secret is in the fragment', async () => {

@@ -5,19 +5,19 @@ import { ACTS, boundBy, permits, ROLES, type Act } from '../../protocols/members
 
 /** One column for each act in the order of ACTS: y yes, c by its caps, p by the home's policy. */
 const EXPECTED = {
-  //         grant revoke succ retire recover check rename policy sync read publish call serve forward update
+  //         grant revoke succ retire recover check rename policy sync read publish call serve forward update inspect
   recovery:
-    '-     y      -    -      y       -     -      -      -    -    -       -    -     -       -',
+    '-     y      -    -      y       -     -      -      -    -    -       -    -     -       -       -',
   owner:
-    '   y     y      y    y      -       y     y      y      y    y    y       y    y     -       y',
+    '   y     y      y    y      -       y     y      y      y    y    y       y    y     -       y       y',
   member:
-    '  -     -      -    y      -       -     -      -      y    y    y       y    y     -       y',
+    '  -     -      -    y      -       -     -      -      y    y    y       y    y     -       y       -',
   sensor:
-    '  -     -      -    y      -       -     -      -      y    -    y       -    y     -       y',
+    '  -     -      -    y      -       -     -      -      y    -    y       -    y     -       y       -',
   gateway:
-    ' -     -      -    y      -       -     -      -      y    p    y       p    -     p       y',
+    ' -     -      -    y      -       -     -      -      y    p    y       p    -     p       y       -',
   guest:
-    '   -     -      -    y      -       -     -      -      y    c    -       c    -     -       -',
+    '   -     -      -    y      -       -     -      -      y    c    -       c    -     -       -       -',
 }
 
 function cell(role: keyof typeof EXPECTED, act: Act): string {
