@@ -255,6 +255,9 @@ function unknownKey(
   key: string,
   { value, known }: { readonly value: unknown; readonly known: readonly string[] },
 ): SensorProblem {
+  if (known.includes(`${key}_file`)) {
+    return { key, why: `secrets and certificates are in files of their own: write ${key}_file` }
+  }
   if (!isTable(value)) return { key, why: '', known }
   return { key, why: `a name with dots is written in quotes: [sensor."${name}.${key}"]` }
 }

@@ -160,19 +160,18 @@ async function connectClient(
     ...(password === undefined ? {} : { password }),
     ...(version === 5 ? { properties: { maximumPacketSize: MAX_PACKET_BYTES } } : {}),
   }
+  let why: Error | undefined
   const client = new Client(() => {
-    socket.on(
-      'data',
-      sizeGuard(MAX_PACKET_BYTES, () => {
-        socket.destroy(new Error('a packet is larger than 256 KiB'))
-      }),
-    )
+    const tooLarge = (): void => {
+      why ??= new Error(`${host}: a packet is larger than 256 KiB`)
+      socket.destroy()
+    }
+    socket.on('data', sizeGuard(MAX_PACKET_BYTES, tooLarge))
     return socket
   }, options)
   const end = (): void => void client.end(true)
   signal.addEventListener('abort', end, { once: true })
   return new Promise((resolve, reject) => {
-    let why: Error | undefined
     client.on('error', (error) => {
       why ??= new Error(`${host}: ${error.message.slice(0, 100)}`)
     })

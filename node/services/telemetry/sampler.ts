@@ -209,7 +209,7 @@ class SourceSampler implements Sampler {
     let skips = 0
     while (!signal.aborted) {
       // Whole intervals are left out, so that all sources stay in step and share packs.
-      if (skips > 0) skips--
+      if (skips > 0 && this.#troubles.count(source.id) > 0) skips--
       else {
         skips = Math.min(2 ** Math.max(0, this.#troubles.count(source.id) - 1) - 1, mostSkips)
         // Not awaited: a source that never answers must not stop the clock.
