@@ -141,8 +141,12 @@ async function respond(c: Context<Env>, { route, result, stop, log }: Outcome): 
     return c.body(null, 204)
   }
   if (route.answer === 'bytes') {
+    const body = await bytesOf(result as AsyncIterable<Uint8Array>, stop, (error) => {
+      describeError(error, log)
+      c.env.outgoing.destroy()
+    })
     c.header('Content-Type', 'application/cbor-seq')
-    return c.body(bytesOf(result as AsyncIterable<Uint8Array>, stop))
+    return c.body(body)
   }
   const events = route.answer === 'events'
   const rows = result as AsyncIterable<unknown>

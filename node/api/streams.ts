@@ -52,26 +52,38 @@ export function streamOf(
   })
 }
 
-/** Bytes of a file as they come, some together; breaks off where the source fails. */
-export function bytesOf(
+/**
+ * Bytes of a file as they come, some together. What goes wrong before the first of them is thrown;
+ * after that `broke` is told, and is to end the connection, for a file must not end early unnoticed.
+ */
+export async function bytesOf(
   source: AsyncIterable<Uint8Array>,
   stop: AbortController,
-): ReadableStream<Uint8Array<ArrayBuffer>> {
+  broke: (error: unknown) => void,
+): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
   const pieces = source[Symbol.asyncIterator]()
+  const next = async (): Promise<Uint8Array<ArrayBuffer>> => {
+    const together: Uint8Array[] = []
+    for (let size = 0; size < PIECE_BYTES;) {
+      const { done, value } = await pieces.next()
+      if (done === true) break
+      together.push(value)
+      size += value.length
+    }
+    return new Uint8Array(Buffer.concat(together))
+  }
+  let ready: Uint8Array<ArrayBuffer> | undefined = await next()
   return new ReadableStream({
     async pull(controller) {
-      const together: Uint8Array[] = []
-      let size = 0
-      while (size < PIECE_BYTES) {
-        const { done, value } = await pieces.next()
-        if (done === true) {
-          if (size > 0) controller.enqueue(new Uint8Array(Buffer.concat(together)))
-          return controller.close()
-        }
-        together.push(value)
-        size += value.length
+      try {
+        const piece = ready ?? (await next())
+        ready = undefined
+        if (piece.length > 0) controller.enqueue(piece)
+        else controller.close()
+      } catch (error) {
+        broke(error)
+        controller.close()
       }
-      controller.enqueue(new Uint8Array(Buffer.concat(together)))
     },
     async cancel() {
       stop.abort(new Error('the client went away'))

@@ -47,9 +47,11 @@ interface Current {
 }
 
 export async function verifyIndependently(file: Uint8Array): Promise<Found> {
-  const check = new Check(file)
+  // The library does not take a Buffer for bytes.
+  const plain = Uint8Array.from(file)
+  const check = new Check(plain)
   try {
-    for (const item of decodeSequence(file, { ...cdeDecodeOptions, preferMap: true })) {
+    for (const item of decodeSequence(plain, { ...cdeDecodeOptions, preferMap: true })) {
       await check.take(item)
     }
   } catch {
