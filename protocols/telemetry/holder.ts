@@ -202,7 +202,7 @@ class Outbox {
 
   /** The next frame of one log; undefined where it has nothing to say now. */
   #advance(cursor: Cursor): PackFrameMessage | undefined {
-    const { device, to = Infinity } = cursor
+    const { device, to = Infinity, to: ended } = cursor
     if (!this.#deps.mayRead(device)) {
       this.#drop(keyOf(device, cursor.to))
       return { device, first: 1, head: 0, status: TELEMETRY_ERRORS.TELEMETRY_FORBIDDEN.status }
@@ -213,11 +213,14 @@ class Outbox {
     cursor.announced = true
     if (pack === undefined || pack.seq > to) {
       this.#caughtUp(cursor)
+      if (ended !== undefined) return { device, first, head, ended }
       return told ? undefined : { device, first, head }
     }
     cursor.next = pack.seq + 1
-    if (pack.seq >= Math.min(head, to)) this.#caughtUp(cursor)
-    return { device, first, head, pack: pack.bytes }
+    const frame = { device, first, head, pack: pack.bytes }
+    if (pack.seq < Math.min(head, to)) return frame
+    this.#caughtUp(cursor)
+    return ended === undefined ? frame : { ...frame, ended }
   }
 
   #caughtUp(cursor: Cursor): void {

@@ -4,12 +4,7 @@ export type { JudgeContext, Judgement, LogState, Segment, SeqRange } from './cha
 export { encodeExportItem, readExport } from './export.ts'
 export type { ExportItem, ExportPart, PlacedItem } from './export.ts'
 export { ExtractFrame, readExtracts, serveExtracts } from './extracts.ts'
-export type {
-  Extract,
-  ExtractFrameMessage,
-  ExtractGrant,
-  ExtractHolderDeps,
-} from './extracts.ts'
+export type { Extract, ExtractFrameMessage, ExtractGrant, ExtractHolderDeps } from './extracts.ts'
 export { serveLogs } from './holder.ts'
 export type { HeldPack, HeldProof, HolderDeps, PackSource, ProofSource } from './holder.ts'
 export { Follow, PackFrame } from './messages.ts'

@@ -30,6 +30,7 @@ export const PackFrame = message(
     pack: optional(4, bytes({ min: 1, max: BOUNDS.maxPackBytes })),
     status: optional(5, uint(255, 1)),
     against: optional(6, bytes({ min: 1, max: BOUNDS.maxPackBytes })),
+    ended: optional(7, uint()),
   },
   { maxBytes: TELEMETRY.maxFrameBytes, maxItems: 16 },
 )

@@ -18,6 +18,8 @@ export interface LogEvent {
   /** Highest number that the holder has; 0 for none. */
   readonly head: number
   readonly pack?: Pack
+  /** The entry with this `to` has ended: the holder has no more of it. */
+  readonly ended?: number
   /** The device signed two histories; the holder says so of any log, asked for or not. */
   readonly proof?: ForkProof
   /** The holder does not give this log. */
@@ -75,12 +77,22 @@ export function readLogs(channel: Channel, context: PackContext): LogReader {
       const refused = telemetryCode(frame.status) ?? 'TELEMETRY_FORBIDDEN'
       return { device, first, head, refused }
     }
-    if (frame.pack === undefined) return { device, first, head }
+    const stand = { device, first, head, ...endOf(frame, open) }
+    if (frame.pack === undefined) return stand
     const pack = openPack(frame.pack, context, device)
     const wish = open.find(({ next, to }) => pack.seq >= next && pack.seq <= to)
     if (wish === undefined) throw new TelemetryError('TELEMETRY_UNASKED', 'number')
     wish.next = pack.seq + 1
-    return { device, first, head, pack }
+    return { ...stand, pack }
+  }
+
+  /** The entry that ends with this frame is asked for no longer once its pack was read. */
+  function endOf({ device, ended }: PackFrameMessage, open: readonly Wish[]): { ended?: number } {
+    if (ended === undefined) return {}
+    const rest = open.filter(({ to }) => to !== ended)
+    if (rest.length === open.length) throw new TelemetryError('TELEMETRY_UNASKED', 'end')
+    wishes.set(toHex(device), rest)
+    return { ended }
   }
 
   return {

@@ -1,5 +1,6 @@
 /** Telemetry of one device. README of node/ has the map. */
+export type { Guests } from './guests.ts'
 export type { TelemetryMember } from './intake.ts'
 export type { TelemetryEvents } from './live.ts'
 export { startTelemetry } from './telemetry.ts'
-export type { Telemetry, TelemetryDeps } from './telemetry.ts'
+export type { HistoryRow, Telemetry, TelemetryDeps } from './telemetry.ts'

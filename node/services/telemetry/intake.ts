@@ -7,7 +7,7 @@ import { setImmediate } from 'node:timers/promises'
 
 import type { Logger } from 'pino'
 
-import type { ForkProof, Pack } from '../../../protocols/telemetry/index.ts'
+import type { ForkProof, Pack, SeqRange } from '../../../protocols/telemetry/index.ts'
 import { toHex } from '../../../protocols/wire/index.ts'
 import type { Clock } from '../../env.ts'
 import { asError } from '../../errors.ts'
@@ -31,6 +31,8 @@ export interface IntakeDeps {
   readonly member: (device: Uint8Array) => TelemetryMember | undefined
   readonly events: Emitter<TelemetryEvents>
   readonly onKept: (kept: KeptPack) => void
+  /** Packs are newly known to be missing. */
+  readonly onGap: (device: Uint8Array, gap: SeqRange) => void
   /** The disk refused the packs that waited: they must be asked for again. */
   readonly onFailed: (error: Error) => void
   readonly clock: Clock
@@ -43,6 +45,8 @@ export interface Intake {
   offer(pack: Pack): Promise<void>
   /** Hand over a proof of two histories that a peer passed on. */
   prove(proof: ForkProof): void
+  /** Resolves when all that was handed over is on disk, or was refused. */
+  settled(): Promise<void>
   /** Refusals are reported anew. */
   membersChanged(): void
 }
@@ -93,7 +97,7 @@ export function createIntake(deps: IntakeDeps): Intake {
     const { device, seq } = outcome.pack
     if (outcome.verdict === 'accept') {
       const { gap } = outcome
-      if (gap !== undefined) deps.events.emit('gap', { device, ...gap })
+      if (gap !== undefined) deps.onGap(device, gap)
       deps.onKept(outcome)
     } else if (outcome.verdict === 'fork' && outcome.fresh) {
       deps.log.error({ device: toHex(device), seq }, 'device signed two histories')
@@ -124,6 +128,7 @@ export function createIntake(deps: IntakeDeps): Intake {
       if (waitingBytes > MAX_WAITING_BYTES) await writing
     },
     prove: (proof) => prove(deps, proof),
+    settled: () => writing ?? Promise.resolve(),
     membersChanged: () => reported.clear(),
   }
 }

@@ -3,6 +3,7 @@ import type { Pack } from '../../../protocols/telemetry/index.ts'
 import { equalBytes } from '../../../protocols/wire/index.ts'
 import type { Emitter } from '../../events.ts'
 import { isChosen } from '../sensors/index.ts'
+import type { Progress } from './progress.ts'
 
 export interface LiveReading {
   /** Public key of the device that measured, 32 bytes. */
@@ -17,7 +18,9 @@ export interface LiveReading {
   /** The pack's `FLAGS`. */
   readonly flags: number
   /** Signature and place in the log were checked here. */
-  readonly verified: true
+  readonly verified: boolean
+  /** Told by the device itself, without signature: what a guest gets. */
+  readonly source?: 'extract'
 }
 
 export interface KeptPack {
@@ -35,7 +38,9 @@ export interface TelemetryEvents extends Record<string, unknown> {
   gap: { readonly device: Uint8Array; readonly from: number; readonly to: number }
   /** Proof that a device signed two histories: compromised or cloned. `seq` is where they part. */
   fork: { readonly device: Uint8Array; readonly seq: number }
-  /** The first pack of a device that was refused for this reason. */
+  /** A log that was far behind begins to be caught up, goes on, or has been. */
+  progress: Progress & { readonly device: Uint8Array }
+  /** A pack of this device, or what it sent as a holder, was refused for this reason. */
   refused: { readonly device: Uint8Array; readonly code: string }
 }
 

@@ -10,7 +10,6 @@ import type { Logger } from 'pino'
 import type { Signer, Verifier } from '../../../protocols/identity/index.ts'
 import {
   FLAGS,
-  serveLogs,
   TELEMETRY,
   trustedTimes,
   type Pack,
@@ -26,8 +25,10 @@ import type { Unplaced } from '../../storage/placing.ts'
 import type { BucketRow, HistoryQuery, ReadingRow } from '../../storage/readings.ts'
 import type { Timekeeper } from '../../timekeeper.ts'
 import type { SensorSource } from '../sensors/index.ts'
-import { createFollower, type TelemetryMesh } from './follower.ts'
-import { createIntake, type TelemetryMember } from './intake.ts'
+import { createExtractShelf, type Extracted, type ExtractShelf } from './extract-shelf.ts'
+import { createFollower, type Follower, type TelemetryMesh } from './follower.ts'
+import { changesOf, extractsOf, isGuest, serve, type Guests } from './guests.ts'
+import { createIntake, type Intake, type TelemetryMember } from './intake.ts'
 import {
   readingsOf,
   watchReadings,
@@ -36,7 +37,8 @@ import {
   type LiveReading,
   type TelemetryEvents,
 } from './live.ts'
-import { createPublisher } from './publisher.ts'
+import type { Progress } from './progress.ts'
+import { createPublisher, type Publisher } from './publisher.ts'
 import { createSampler, type PushedValue, type Sampler, type SensorState } from './sampler.ts'
 
 export interface TelemetryDeps {
@@ -52,6 +54,8 @@ export interface TelemetryDeps {
   readonly follows: (device: Uint8Array) => boolean
   /** Whether `peer` may read the log of `device`; asked for every pack. */
   readonly mayRead: (peer: Uint8Array, device: Uint8Array) => boolean
+  /** Those who get extracts instead of logs; this device may be one of them. None where absent. */
+  readonly guests?: Guests | undefined
   /** Number of effective revocations that this device knows. */
   readonly epoch: () => number
   readonly time: Timekeeper
@@ -76,6 +80,8 @@ export interface TelemetrySettings {
   readonly maxBytes: number
 }
 
+export type HistoryRow = ((ReadingRow | BucketRow) & Partial<Extracted>) | GapRow
+
 export interface Telemetry extends AsyncDisposable {
   readonly events: Emitter<TelemetryEvents>
   /** Put readings of this device into its log; at once with `now`, else within ten seconds. */
@@ -89,9 +95,7 @@ export interface Telemetry extends AsyncDisposable {
     signal: AbortSignal,
   ): AsyncIterable<LiveReading & { readonly missed: number }>
   /** Kept readings and gaps of one log, oldest first. @throws NodeError NODE_USAGE */
-  history(
-    query: HistoryQuery & { readonly device: Uint8Array },
-  ): (ReadingRow | BucketRow | GapRow)[]
+  history(query: HistoryQuery & { readonly device: Uint8Array }): HistoryRow[]
   sensors(): SensorState[]
   /** Until the next start. False for a name that no sensor has. */
   setEnabled(sensor: string, on: boolean): boolean
@@ -100,6 +104,8 @@ export interface Telemetry extends AsyncDisposable {
   /** Highest number known of one log; 0 for none. */
   lastSeq(device: Uint8Array): number
   gaps(device: Uint8Array): SeqRange[]
+  /** How far a log has been caught up; undefined where no connected device has anything of it. */
+  progress(device: Uint8Array): Progress | undefined
   /** Packs of one log that wait for their time to be known; undefined for none. */
   unplaced(device: Uint8Array): Unplaced | undefined
   forks(device: Uint8Array): Fork[]
@@ -115,51 +121,39 @@ export interface Telemetry extends AsyncDisposable {
 const PRUNE_EVERY_MS = 60_000
 const DAY_MS = 86_400_000
 
+interface Shared {
+  readonly events: Emitter<TelemetryEvents>
+  readonly shelf: ExtractShelf
+  members: ReadonlyMap<string, TelemetryMember>
+}
+
+interface Parts {
+  readonly publisher: Publisher
+  readonly sampler: Sampler
+  readonly intake: Intake
+  readonly follower: Follower
+}
+
 export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): Promise<Telemetry> {
   signal.throwIfAborted()
-  const { clock, log, mesh, store } = deps
+  const { log, mesh } = deps
   const stop = new AbortController()
   const until = AbortSignal.any([signal, stop.signal])
   const events = createEmitter<TelemetryEvents>((err) => log.error({ err }, 'listener failed'))
-  let members = byKey(deps.members)
-
-  function kept(pack: KeptPack): void {
-    events.emit('pack', pack)
-    // A log with two histories is kept, but not shown as if it were true.
-    if ((pack.flags & FLAGS.quarantined) !== 0) return
-    for (const reading of readingsOf(pack)) events.emit('reading', reading)
-  }
-
-  const publisher = createPublisher({ ...deps, maxWaitMs: deps.settings.maxWaitMs }, (pack) =>
-    kept(ownPack(pack, clock.now())),
+  const shared: Shared = { events, shelf: createExtractShelf(), members: byKey(deps.members) }
+  const { publisher, sampler, intake, follower } = partsOf(deps, shared, until)
+  const roleChanged = changesOf(() => isGuest(deps))
+  await mesh.serve(TELEMETRY, (channel, peer, streamSignal) =>
+    serve(deps, channel, peer, AbortSignal.any([until, streamSignal])),
   )
-  const sampler = createSampler({ ...deps, ...deps.settings }, (readings) => {
-    // A device that was removed, or may not publish, measures for itself alone.
-    if (members.get(toHex(mesh.key))?.publishes === true) publisher.add(readings)
-  })
-  const intake = createIntake({
-    ...deps,
-    events,
-    onKept: kept,
-    onFailed: (error) => follower.restart(error),
-    member: (device) => members.get(toHex(device)),
-  })
-  const follower = createFollower(
-    { ...deps, intake, targets: () => targetsIn(members, deps) },
-    until,
-  )
-  await mesh.serve(TELEMETRY, async (channel, peer, streamSignal) => {
-    const mayRead = (device: Uint8Array): boolean => deps.mayRead(peer, device)
-    const holds = AbortSignal.any([until, streamSignal])
-    await serveLogs(channel, { source: store, proofs: store, mayRead }, holds)
-  })
   // At once: whoever waits for this device to come back waits for its first reading.
   const sampling = sampler.run(until, () => void (until.aborted || publisher.flush()))
   const loops = Promise.allSettled([sampling, retain(deps, until)])
 
   return {
-    ...asked(deps),
+    ...asked(deps, shared.shelf),
     ...measured(sampler),
+    progress: (device) => follower.progress(device),
     events,
     publish(readings, { now = false } = {}) {
       publisher.add(readings)
@@ -169,8 +163,12 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
     watch: (filter, watchSignal) =>
       watchReadings(events, filter, AbortSignal.any([until, watchSignal])),
     setMembers(list) {
-      members = byKey(list)
+      shared.members = byKey(list)
       intake.membersChanged()
+      if (roleChanged()) {
+        shared.shelf.clear()
+        follower.restart(new Error('the role of this device has changed'))
+      }
       follower.refresh()
     },
     async [Symbol.asyncDispose]() {
@@ -182,15 +180,60 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
   }
 }
 
+function partsOf(deps: TelemetryDeps, shared: Shared, signal: AbortSignal): Parts {
+  const { clock, mesh, settings } = deps
+  const { events, shelf } = shared
+
+  function kept(pack: KeptPack): void {
+    events.emit('pack', pack)
+    // A log with two histories is kept, but not shown as if it were true.
+    if ((pack.flags & FLAGS.quarantined) !== 0) return
+    for (const reading of readingsOf(pack)) events.emit('reading', reading)
+  }
+
+  const publisher = createPublisher({ ...deps, maxWaitMs: settings.maxWaitMs }, (pack) =>
+    kept(ownPack(pack, clock.now())),
+  )
+  const sampler = createSampler({ ...deps, ...settings }, (readings) => {
+    // A device that was removed, or may not publish, measures for itself alone.
+    if (shared.members.get(toHex(mesh.key))?.publishes === true) publisher.add(readings)
+  })
+  const intake = createIntake({
+    ...deps,
+    events,
+    onKept: kept,
+    onGap: (device, gap) => follower.gap(device, gap),
+    onFailed: (error) => follower.restart(error),
+    member: (device) => shared.members.get(toHex(device)),
+  })
+  const follower = createFollower(
+    {
+      ...deps,
+      intake,
+      targets: () => targetsIn(shared.members, deps),
+      onFault: (device, code) => events.emit('refused', { device, code }),
+      extracts: extractsOf(deps, events, shelf),
+      events,
+    },
+    signal,
+  )
+  return { publisher, sampler, intake, follower }
+}
+
 /** What only the store knows. */
-function asked({
-  store,
-}: TelemetryDeps): Pick<
+function asked(
+  { store }: TelemetryDeps,
+  shelf: ExtractShelf,
+): Pick<
   Telemetry,
   'history' | 'heads' | 'lastSeq' | 'gaps' | 'unplaced' | 'forks' | 'isQuarantined' | 'release'
 > {
   return {
-    history: ({ device, ...query }) => store.history(device, query),
+    history({ device, ...query }) {
+      const kept = store.history(device, query)
+      const room = (query.limit ?? Infinity) - kept.filter(({ kind }) => kind !== 'gap').length
+      return room > 0 ? [...kept, ...shelf.rows(device, { ...query, limit: room })] : kept
+    },
     heads: () => store.heads(),
     lastSeq: (device) => store.head(device),
     gaps: (device) => store.gaps(device),
@@ -217,8 +260,12 @@ function byKey(members: readonly TelemetryMember[]): Map<string, TelemetryMember
 /** Removed devices stay on the list: others may still have packs from before. */
 function targetsIn(
   members: ReadonlyMap<string, TelemetryMember>,
-  { follows, mesh, store }: TelemetryDeps,
+  { follows, guests, mesh, store }: TelemetryDeps,
 ): Uint8Array[] {
+  // A guest is given nothing but by the device that measures, and nothing of the past.
+  if (guests?.has(mesh.key) === true) {
+    return [...members.values()].flatMap(({ key, publishes }) => (publishes ? [key] : []))
+  }
   return [...members.values()].flatMap(({ key, publishes, lastSeq }) => {
     const more = lastSeq === undefined ? publishes : store.head(key) < lastSeq
     return more && follows(key) && !equalBytes(key, mesh.key) ? [key] : []
