@@ -58,12 +58,13 @@ export function createTimekeeper(deps: TimekeeperDeps): Timekeeper {
     floorMs,
     quality() {
       const wallMs = clock.now()
-      const offsetMs = wallMs - boot.uptimeMs()
       // A time source outranks whatever some device once signed, but not the age of this software.
       if (wallMs >= OLDEST_PLAUSIBLE_MS && synced()) {
         unsetOffsetMs = undefined
         return 'synced'
       }
+      if (unsetOffsetMs === undefined && wallMs >= floorMs()) return 'unsynced'
+      const offsetMs = wallMs - boot.uptimeMs()
       const ticking = unsetOffsetMs !== undefined && Math.abs(offsetMs - unsetOffsetMs) < STEP_MS
       if (!ticking && wallMs >= floorMs()) {
         unsetOffsetMs = undefined

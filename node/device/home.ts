@@ -8,6 +8,7 @@ import { peerIdOf } from '../../protocols/identity/index.ts'
 import { boundBy, mayAct, permits, type Device, type OpSet } from '../../protocols/members/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { systemBoot } from '../boot.ts'
+import type { Clock } from '../env.ts'
 import { Scope } from '../lifecycle.ts'
 import { startMesh, type Mesh } from '../mesh/mesh.ts'
 import type { Incidents } from '../services/incidents.ts'
@@ -36,6 +37,8 @@ export interface Home extends AsyncDisposable {
 const DAY_MS = 86_400_000
 /** systemd-timesyncd makes this once it has set the clock from the network. */
 const CLOCK_SYNCED = '/run/systemd/timesync/synchronized'
+/** How long that answer counts. */
+const SYNCED_FOR_MS = 1000
 
 /** `ops` holds the home's genesis, and everything in it is on disk. */
 export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSignal): Promise<Home> {
@@ -176,9 +179,19 @@ function timeOf(
     boot: systemBoot(),
     fallback: random.bytes(16),
     key: signer.key,
-    synced: () => existsSync(CLOCK_SYNCED),
+    synced: remembered(() => existsSync(CLOCK_SYNCED), clock),
     newestSignedMs: () => Math.max(ownMs, signedMs),
   })
+}
+
+/** What `ask` said, a second ago at most. */
+function remembered(ask: () => boolean, clock: Clock): () => boolean {
+  let [said, askedMs] = [false, -Infinity]
+  return () => {
+    const nowMs = clock.monotonic()
+    if (nowMs - askedMs >= SYNCED_FOR_MS) [said, askedMs] = [ask(), nowMs]
+    return said
+  }
 }
 
 /** Authors may lie about times, so only what stands in the home counts, and only as a hint. */

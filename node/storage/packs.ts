@@ -19,7 +19,6 @@ import {
   type ForkProof,
   type HeldPack,
   type HeldProof,
-  type Judgement,
   type Pack,
   type PackSource,
   type ProofSource,
@@ -31,6 +30,8 @@ import type { Migration } from './db.ts'
 import { BOOT_TABLES } from './boots.ts'
 import { gapRows, timeOf, type GapRow } from './gap-rows.ts'
 import { keepProof, LOG_TABLES, logTable, type Fork, type Log, type LogTable } from './pack-logs.ts'
+import { newestPacks } from './newest.ts'
+import type { Incoming, Outcome } from './outcome.ts'
 import { placing, UNPLACED_INDEX, type Placing, type Unplaced } from './placing.ts'
 import {
   READING_TABLES,
@@ -66,25 +67,7 @@ export const migration: Migration = {
     ${ROLLUP_TABLES}`,
 }
 
-export interface Incoming {
-  readonly pack: Pack
-  /** UTC milliseconds by this device's clock. */
-  readonly receivedAtMs: number
-  /** This device's own clock is not set. */
-  readonly clockUnset?: boolean | undefined
-  /** For a removed device: the last pack that stays accepted. */
-  readonly lastSeq?: number | undefined
-}
-
-export type Outcome =
-  | (Extract<Judgement, { verdict: 'accept' | 'known' | 'refuse' }> & Incoming)
-  | (Incoming & {
-      readonly verdict: 'fork'
-      readonly against: number
-      /** This very proof is new. */
-      readonly fresh: boolean
-    })
-
+export type { Incoming, Outcome } from './outcome.ts'
 export type { GapRow } from './gap-rows.ts'
 
 export interface PackStore extends PackSource, ProofSource {
@@ -147,6 +130,7 @@ class SqlitePacks implements PackStore {
   readonly #logs: LogTable
   readonly #placing: Placing
   readonly #room: Room
+  readonly #newest = newestPacks()
   readonly #listeners = new Set<(device: Uint8Array) => void>()
   readonly #proofListeners = new Set<() => void>()
   readonly #sql: Record<'bytes' | 'range' | 'first' | 'addPack', StatementSync>
@@ -192,6 +176,7 @@ class SqlitePacks implements PackStore {
       if (outcome.verdict !== 'accept') throw new Error(`own pack: ${outcome.verdict}`)
       return made
     })
+    this.#note(pack)
     this.#announce(device)
     return pack
   }
@@ -200,7 +185,9 @@ class SqlitePacks implements PackStore {
     const outcomes = this.#room.run(() => batch.map((incoming) => this.#keep(incoming)))
     const grown = new Map<string, Uint8Array>()
     for (const { verdict, pack } of outcomes) {
-      if (verdict === 'accept') grown.set(toHex(pack.device), pack.device)
+      if (verdict !== 'accept') continue
+      grown.set(toHex(pack.device), pack.device)
+      this.#note(pack)
     }
     for (const device of grown.values()) this.#announce(device)
     if (outcomes.some((outcome) => outcome.verdict === 'fork' && outcome.fresh)) this.#alarm()
@@ -218,6 +205,9 @@ class SqlitePacks implements PackStore {
   read(device: Uint8Array, fromSeq: number, limit: number): readonly HeldPack[] {
     const log = this.#logs.find(device)
     if (log === undefined) return []
+    const newest = this.#newest.get(log.id, fromSeq)
+    // The newest of each log is never removed.
+    if (newest !== undefined) return [newest]
     return this.#sql.range.all(log.id, fromSeq, limit) as unknown as HeldPack[]
   }
 
@@ -342,8 +332,8 @@ class SqlitePacks implements PackStore {
         // A clock that is not set says nothing about the order of things.
         receivedAt: incoming.clockUnset === true ? this.#latest(receivedAtMs) : receivedAtMs,
         flags,
-        fromMs: minOf(times),
-        toMs: maxOf(times),
+        fromMs: Math.min(...times),
+        toMs: Math.max(...times),
         boot: this.#placing.boot(log.id, pack),
         bytes: pack.bytes,
       })
@@ -368,15 +358,13 @@ class SqlitePacks implements PackStore {
     for (const listener of this.#proofListeners) listener()
   }
 
+  /** `pack` is on disk. */
+  #note(pack: Pack): void {
+    const log = this.#logs.find(pack.device)
+    if (log !== undefined) this.#newest.note(log.id, pack)
+  }
+
   #announce(device: Uint8Array): void {
     for (const listener of this.#listeners) listener(device)
   }
-}
-
-function minOf(times: readonly number[]): number {
-  return times.reduce((least, ms) => Math.min(least, ms), Infinity)
-}
-
-function maxOf(times: readonly number[]): number {
-  return times.reduce((most, ms) => Math.max(most, ms), -Infinity)
 }

@@ -166,16 +166,23 @@ interface Span {
 }
 
 /** Most readings of a pack share a few spans: each is written once. */
-function spansOf(readings: readonly Measured[], level: SpanLevel): Iterable<Span> {
-  const spans = new Map<string, Span>()
+function spansOf(readings: readonly Measured[], level: SpanLevel): readonly Span[] {
+  const all: Span[] = []
+  /** The last span of each sensor: times of a pack mostly rise. */
+  const last = new Map<number, Span>()
   for (const reading of readings) {
+    const { sensor } = reading
     const atMs = startOf(reading.atMs, level)
-    const key = `${reading.sensor}/${atMs}`
-    const span = spans.get(key)
-    if (span === undefined) spans.set(key, newSpan(reading, level, atMs))
-    else addTo(span, reading)
+    const near = last.get(sensor)
+    if (near?.atMs === atMs) {
+      addTo(near, reading)
+      continue
+    }
+    const span = newSpan(reading, level, atMs)
+    all.push(span)
+    last.set(sensor, span)
   }
-  return spans.values()
+  return all
 }
 
 function newSpan(

@@ -1,7 +1,7 @@
 /**
- * Packs of other devices on their way to disk. Whatever has come in while the last write was under
- * way goes into one transaction (group commit): one pack alone is written at once, a flood pays for
- * few fsyncs. Bounded: whoever offers more than fits waits, and so does the peer it reads from.
+ * Packs of other devices on their way to disk. One pack alone is written at once; whatever comes in
+ * the same turn of the event loop, or while that write is under way, goes into one transaction (group
+ * commit), so a flood pays for few fsyncs. Bounded: whoever offers more than fits waits, and so does the peer it reads from.
  */
 import { setImmediate } from 'node:timers/promises'
 
@@ -70,18 +70,20 @@ function prove({ store, member, log, events, clock }: IntakeDeps, proof: ForkPro
 export function createIntake(deps: IntakeDeps): Intake {
   let waiting: Incoming[] = []
   let waitingBytes = 0
-  let writing: Promise<void> | undefined
+  let writing = Promise.resolve()
+  let busy = false
   const reported = new Set<string>()
 
   async function write(): Promise<void> {
+    busy = true
     try {
       while (waiting.length > 0) {
-        // Let everything that has already arrived join this batch.
-        await setImmediate()
         const batch = waiting
         waiting = []
         waitingBytes = 0
         for (const outcome of deps.store.insert(batch)) report(outcome)
+        // Whatever else has already arrived goes together.
+        await setImmediate()
       }
     } catch (error) {
       waiting = []
@@ -89,7 +91,7 @@ export function createIntake(deps: IntakeDeps): Intake {
       deps.onFailed(asError(error))
     } finally {
       // At once, not in a later turn: nothing may be added to a queue that no one empties.
-      writing = undefined
+      busy = false
     }
   }
 
@@ -124,11 +126,11 @@ export function createIntake(deps: IntakeDeps): Intake {
       }
       waiting.push(incomingOf(deps, pack, member.lastSeq))
       waitingBytes += pack.bytes.length
-      writing ??= write()
+      if (!busy) writing = write()
       if (waitingBytes > MAX_WAITING_BYTES) await writing
     },
     prove: (proof) => prove(deps, proof),
-    settled: () => writing ?? Promise.resolve(),
+    settled: () => writing,
     membersChanged: () => reported.clear(),
   }
 }

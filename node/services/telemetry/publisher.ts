@@ -60,6 +60,13 @@ interface Waiting {
   readonly undated: boolean
 }
 
+/** When readings came. */
+interface Moment {
+  readonly undated: boolean
+  readonly monoMs: number
+  readonly wallMs: number
+}
+
 export function createPublisher(deps: PublisherDeps, onPack: (pack: Pack) => void): Publisher {
   return new OwnLog(deps, onPack)
 }
@@ -82,8 +89,11 @@ class OwnLog implements Publisher {
   }
 
   add(readings: readonly Reading[]): void {
-    const undated = this.#deps.time.quality() === 'unset'
-    for (const reading of readings) this.#take(reading, undated)
+    if (readings.length === 0) return
+    const { clock, time } = this.#deps
+    // Once for all: both clocks are asked of the kernel.
+    const now = { undated: time.quality() === 'unset', monoMs: time.monoMs(), wallMs: clock.now() }
+    for (const reading of readings) this.#take(reading, now)
     if (this.#waiting.length > 0) this.#startTimer()
   }
 
@@ -109,7 +119,7 @@ class OwnLog implements Publisher {
     this.#cancelTimer = undefined
   }
 
-  #take(reading: Reading, undated: boolean): void {
+  #take(reading: Reading, { undated, monoMs, wallMs }: Moment): void {
     try {
       requireReading(reading)
     } catch (error) {
@@ -119,10 +129,9 @@ class OwnLog implements Publisher {
     }
     const size = readingBytes(reading)
     if (!this.#refused && this.#waitingBytes + size > BOUNDS.maxPackBytes) this.flush()
-    const { clock, time } = this.#deps
-    const ageMs = clock.now() - reading.atMs
-    const monoMs = time.monoMs() - (ageMs > 0 && ageMs <= MAX_AGE_MS ? ageMs : 0)
-    this.#waiting.push({ reading, monoMs, undated })
+    const ageMs = wallMs - reading.atMs
+    const takenMs = monoMs - (ageMs > 0 && ageMs <= MAX_AGE_MS ? ageMs : 0)
+    this.#waiting.push({ reading, monoMs: takenMs, undated })
     this.#waitingBytes += size
     if (this.#waiting.length > MAX_WAITING) this.#waiting.shift()
     if (!this.#refused && this.#waiting.length >= BOUNDS.maxReadings) this.flush()
@@ -137,7 +146,11 @@ class OwnLog implements Publisher {
     const born = this.#bornMs
     const readings = taken.map((one) => ({ ...one.reading, atMs: timeOf(one, { mono, wall }) }))
     const rest = {
-      ...{ bootId: time.bootId, epoch: epoch(), clock: quality, mono, readings },
+      bootId: time.bootId,
+      epoch: epoch(),
+      clock: quality,
+      mono,
+      readings,
       ...(born === undefined ? {} : { born }),
     }
     try {
