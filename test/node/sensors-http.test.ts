@@ -148,6 +148,7 @@ describe('a server', () => {
         '/moved': '/value',
         '/away': `http://localhost:${elsewhere.port}/`,
         '/port': `http://${elsewhere.host}/`,
+        '/name': `http://localhost:${server.port}/value`,
         '/file': 'file:///etc/passwd',
         '/loop': '/loop',
       }
@@ -158,7 +159,7 @@ describe('a server', () => {
     const read = (path: string): Promise<unknown> =>
       valueOf(polledOf(toml(`http://${server.host}${path}`)))
     assert.equal(await read('/moved'), 21)
-    for (const path of ['/away', '/port', '/file'])
+    for (const path of ['/away', '/port', '/name', '/file'])
       await assert.rejects(read(path), /does not follow/)
     await assert.rejects(read('/loop'), /from one address to the next/)
     assert.equal(elsewhereAsked, 0)

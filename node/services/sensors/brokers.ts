@@ -174,6 +174,8 @@ async function connectClient(
   return new Promise((resolve, reject) => {
     client.on('error', (error) => {
       why ??= new Error(`${host}: ${error.message.slice(0, 100)}`)
+      // Whatever it was: this connection is not mended.
+      socket.destroy()
     })
     client.once('connect', () => resolve(client))
     client.once('close', () => {
