@@ -11,6 +11,7 @@ import path from 'node:path'
 const PROBES = {
   namespaces: () => withPrograms(['unshare', 'nsenter', 'ip', 'setpriv']) ?? withNamespaces(),
   chromium: () => withPrograms(['chromium']),
+  strace: () => withPrograms(['strace']) ?? withTracing(),
   mosquitto: () => withPrograms(['mosquitto']),
   avahi: () => withPrograms(['avahi-daemon', 'avahi-browse', 'dbus-daemon']),
 } as const satisfies Record<string, () => string | undefined>
@@ -41,6 +42,12 @@ export function needs(...tools: readonly Tool[]): { skip?: string } {
 function withPrograms(names: readonly string[]): string | undefined {
   const missing = names.filter((name) => findProgram(name) === undefined)
   return missing.length > 0 ? `not installed: ${missing.join(', ')}` : undefined
+}
+
+/** Containers may forbid tracing even where the program is there: try it. */
+function withTracing(): string | undefined {
+  const { status, stderr } = spawnSync('strace', ['-o', '/dev/null', 'true'], { encoding: 'utf8' })
+  return status === 0 ? undefined : `no tracing here: ${stderr.trim()}`
 }
 
 /** Distributions may forbid user namespaces even where the programs are there: try one. */

@@ -4,12 +4,14 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import pino from 'pino'
 
+import { startTelemetry } from '../../node/services/telemetry/index.ts'
 import { createPublisher } from '../../node/services/telemetry/publisher.ts'
 import { openDatabase } from '../../node/storage/db.ts'
 import { migration, openPackStore, type PackStore } from '../../node/storage/packs.ts'
 import { OLDEST_PLAUSIBLE_MS, type Timekeeper } from '../../node/timekeeper.ts'
 import { FLAGS, openPack, type Pack } from '../../protocols/telemetry/index.ts'
 import { virtualClock, type VirtualClock } from '../helpers/clock.ts'
+import { MemoryNetwork } from '../helpers/memory-mesh.ts'
 import { CONTEXT, deviceOf, HOME, reading, START_MS } from '../helpers/telemetry.ts'
 import { timeOf, type TimeOptions } from '../helpers/time.ts'
 
@@ -241,6 +243,43 @@ describe('a wall clock that jumps by years', () => {
       measure(3)
     }
     assert.deepEqual(timesIn(store).slice(0, 2), before)
+  })
+
+  it('takes nothing with it by age, unless a time source says so', async () => {
+    const clock = virtualClock()
+    const store = memoryStore()
+    let synced = false
+    const time = timeOf(clock, { synced: () => synced })
+    await using service = await startTelemetry(
+      {
+        mesh: new MemoryNetwork(clock).join(own.key),
+        store,
+        signer: own,
+        verifier: CONTEXT.verifier,
+        home: HOME,
+        members: [{ key: own.key, publishes: true }],
+        follows: () => false,
+        mayRead: () => false,
+        epoch: () => 0,
+        time,
+        sources: [],
+        settings: { enabled: [], intervalMs: 10_000, retentionMs: YEAR_MS, maxBytes: 1e9 },
+        clock,
+        log: pino({ level: 'silent' }),
+      },
+      new AbortController().signal,
+    )
+    const publish = (): void => service.publish([reading({ atMs: clock.now() })], { now: true })
+    for (let i = 0; i < 3; i++) publish()
+    for (const wall of [START_MS + 30 * YEAR_MS, LONG_AGO_MS, START_MS + 50 * YEAR_MS]) {
+      clock.setWall(wall)
+      publish()
+      await clock.advance(180_000)
+      assert.equal(store.bounds(own.key)?.first, 1)
+    }
+    synced = true
+    await clock.advance(180_000)
+    assert.equal(store.bounds(own.key)?.first, 6)
   })
 
   it('is not counted as a receiver’s time while that is not set', () => {
