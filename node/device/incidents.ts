@@ -56,6 +56,8 @@ export function joinIncidents(base: DeviceBase, home: Home, signal: AbortSignal)
   incidents.events.on(
     'incident',
     ({ device, kind, seq }) => {
+      const role = members.self?.role
+      if (role === undefined || !permits(role, 'inspect')) return
       const name = members.state.devices.get(toHex(device))?.name ?? ''
       journal.record('incident', { device: peerIdOf(device), name, kind, seq })
     },

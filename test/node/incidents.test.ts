@@ -23,7 +23,7 @@ import { BOUNDS, type Report } from '../../protocols/incidents/index.ts'
 import { permits, ROLES, type Role } from '../../protocols/members/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
 import { virtualClock, type VirtualClock } from '../helpers/clock.ts'
-import { eventOf, folders, makeHome, startDevice } from '../helpers/device.ts'
+import { addByQr, eventOf, folders, loopbackOf, makeHome, startDevice } from '../helpers/device.ts'
 import { MemoryNetwork } from '../helpers/memory-mesh.ts'
 import { CONTEXT, deviceOf, HOME, START_MS } from '../helpers/telemetry.ts'
 import { timeOf } from '../helpers/time.ts'
@@ -310,6 +310,25 @@ describe('a device that ended by an error', () => {
     assertNoSecret(readFileSync(join(dir, 'kith.db-wal'), 'latin1'))
   })
 
+  it('tells of a database that could not be read, once it can be again', async () => {
+    await using place = folders()
+    const dir = await place.make()
+    {
+      await using device = await startDevice(dir)
+      await makeHome(device)
+    }
+    const path = join(dir, 'kith.db')
+    const sound = readFileSync(path)
+    writeFileSync(path, Buffer.alloc(sound.length, 7))
+    await assert.rejects(startDevice(dir), { code: 'NODE_DATABASE' })
+    writeFileSync(path, sound)
+    await using device = await startDevice(dir)
+    await eventOf(device, 'incident')
+    const [report] = await device.view.incidents({})
+    assert.deepEqual([report?.kind, report?.stage], ['database-damaged', 'starting'])
+    assert.match(report?.places[0] ?? '', /^node\/storage\/db\.ts:\d+$/)
+  })
+
   it('says unclean end after a kill, and nothing after an end in order', async () => {
     await using place = folders()
     const dir = await place.make()
@@ -329,5 +348,28 @@ describe('a device that ended by an error', () => {
     await using device = await startDevice(dir)
     assert.equal((await device.view.incidents({})).length, 1)
     assert.equal((await device.view.incidents({ since: Date.now() + 60_000 })).length, 0)
+  })
+})
+
+describe('incidents of another device', () => {
+  it('reach the owner, and are shown to nobody else', async () => {
+    await using place = folders()
+    await using owner = await startDevice(await place.make())
+    await makeHome(owner)
+    const dir = await place.make()
+    {
+      await using fresh = await startDevice(dir)
+      await addByQr(owner, fresh, 'member')
+    }
+    openRunMarker(dir, { version: '1.0.0', now: () => Date.now() }).stage('running')
+    await using member = await startDevice(dir, { 'mesh.peers': await loopbackOf(owner) })
+    const { device } = await member.view.status()
+    await eventOf(owner, 'incident', ({ data }) => data['device'] === device.id)
+    const seen = await owner.view.incidents({ device: device.id })
+    assert.deepEqual(
+      seen.map(({ device: id, kind, seq }) => [id, kind, seq]),
+      [[device.id, 'unclean-end', 1]],
+    )
+    await assert.rejects(member.view.incidents({}), { code: 'NODE_DENIED' })
   })
 })
