@@ -24,6 +24,7 @@ import type { Config } from './config.ts'
 import type { DeviceBase } from './device/base.ts'
 import { exportView } from './device/export.ts'
 import { startHome, type Home } from './device/home.ts'
+import { isGiven } from './device/readers.ts'
 import { trustView } from './device/trust.ts'
 import { careView } from './device/view-care.ts'
 import { asNodeError, devicesView } from './device/view-devices.ts'
@@ -102,7 +103,7 @@ async function compose(
   const admission = admissionOf(base, keeper)
   const view: NodeView = {
     ...homeView(base, keeper, candidate, startedAt),
-    ...pairingView(keeper, candidate, admission),
+    ...pairingView(base, keeper, candidate, admission),
     ...devicesView(base, keeper),
     ...readingsView(base, keeper.requireHome),
     ...exportView(base, keeper.requireHome),
@@ -295,11 +296,12 @@ function admissionOf(base: DeviceBase, keeper: HomeKeeper): Admission {
         run,
         signal,
       ),
-    async grant({ key, ...wanted }) {
+    async grant({ key, caps = [], ...rest }) {
+      const wanted = { ...rest, caps }
       const { members } = keeper.requireHome()
       const known = members.state.devices.get(toHex(key))
       // A second try after an acknowledgement was lost: the grant is there already.
-      if (known?.role !== wanted.role || known.expiresAtMs !== undefined) {
+      if (!isGiven(known, wanted)) {
         const make = known === undefined ? grant : regrant
         asNodeError(() => members.act((context) => make(context, { subject: key, ...wanted })))
       }

@@ -55,7 +55,7 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     devices: () => ask('GET', '/devices'),
     device: (ref) => ask('GET', device(ref)),
     rename: (ref, name) => ask('PATCH', device(ref), { name }),
-    grant: (ref, role) => ask('PATCH', device(ref), { role }),
+    grant: (ref, role, terms) => ask('PATCH', device(ref), { role, ...terms }),
     trust: (ref) => ask('POST', `${device(ref)}/trust`, { confirm: true }),
     removal: (ref) => ask('GET', `${device(ref)}/removal`),
     remove: (ref, options) => ask('POST', `${device(ref)}/removal`, options),

@@ -24,18 +24,32 @@ export const recover = v.strictObject({
 export const openPairing = v.strictObject({
   minutes: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(10))),
 })
+/** What a grant says beside the role: ten years at most. */
+const terms = {
+  allow: v.optional(v.pipe(v.array(text(64)), v.maxLength(32))),
+  forMs: v.optional(
+    v.pipe(v.number(), v.integer(), v.minValue(1000), v.maxValue(10 * 366 * 86_400_000)),
+  ),
+}
+
 export const addDevice = v.pipe(
   v.strictObject({
     code: v.optional(text(64)),
     qr: v.optional(text(2048)),
     role,
     name: v.optional(name),
+    ...terms,
   }),
   v.check(({ code, qr }) => (code === undefined) !== (qr === undefined), 'either code or qr'),
 )
 export const changeDevice = v.pipe(
-  v.strictObject({ name: v.optional(name), role: v.optional(role) }),
+  v.strictObject({ name: v.optional(name), role: v.optional(role), ...terms }),
   v.check((body) => (body.name === undefined) !== (body.role === undefined), 'either name or role'),
+  v.check(
+    ({ role: given, allow, forMs }) =>
+      given !== undefined || (allow === undefined && forMs === undefined),
+    'a role with allow and forMs',
+  ),
 )
 export const removeDevice = v.strictObject({ reason: v.optional(text(64)) })
 export const readings = v.strictObject({

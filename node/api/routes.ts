@@ -149,10 +149,10 @@ const deviceRoutes: readonly Route[] = [
     answer: 'json',
     body: input.changeDevice,
     summary: 'Give a device another name or role',
-    handle: ({ view, ref, body }) =>
-      body.name === undefined
-        ? view.grant(ref, v.parse(input.role, body.role))
-        : view.rename(ref, body.name),
+    handle: ({ view, ref, body: { name, role, ...terms } }) =>
+      name === undefined
+        ? view.grant(ref, v.parse(input.role, role), terms)
+        : view.rename(ref, name),
   }),
   route({
     method: 'POST',

@@ -13,6 +13,13 @@ export type Role = (typeof ROLES)[number]
 export const DEVICE_STATES = ['online', 'asleep', 'late', 'lost', 'removed', 'unknown'] as const
 export type DeviceState = (typeof DEVICE_STATES)[number]
 
+export interface LogProgress {
+  /** Packs that came. Fewer than `of`: the log is being caught up. */
+  readonly packs: number
+  /** Packs that there are to be had. */
+  readonly of: number
+}
+
 /** One device of the home, or this device before it has one. */
 export interface DeviceRow {
   /** Peer id, `12D3KooW…`. */
@@ -31,6 +38,12 @@ export interface DeviceRow {
   readonly version: string | null
   /** It signed two histories: copied, restored or stolen. What came since does not count. */
   readonly quarantined: boolean
+  /** What a guest may read, as its grant says it, like `read:temperature.*`. */
+  readonly allow?: readonly string[]
+  /** When its grant ends; absent where it has no end. */
+  readonly until?: number
+  /** How much of its log has come here, in packs; absent where nobody connected has any of it. */
+  readonly log?: LogProgress
   /** True for the device that answers. */
   readonly self: boolean
 }
@@ -102,7 +115,15 @@ export interface PairingStatusView {
   readonly triesLeft: number
 }
 
-export interface AddDeviceInput {
+/** What a grant says beside the role. */
+export interface GrantTerms {
+  /** For a guest, what it may read: `read:SENSORS` or `read:FINGERPRINT/SENSORS`, with `*`. */
+  readonly allow?: readonly string[] | undefined
+  /** The device is out after so long. Not for owners. */
+  readonly forMs?: number | undefined
+}
+
+export interface AddDeviceInput extends GrantTerms {
   /** Exactly one of `code` and `qr`. */
   readonly code?: string | undefined
   readonly qr?: string | undefined
@@ -140,6 +161,14 @@ export interface RemovalView {
   readonly lastSeq: number | null
 }
 
+/** A device that may read a sensor. */
+export interface SensorReader {
+  readonly name: string
+  readonly role: Role
+  /** `role`, or the part of its grant that allows it. */
+  readonly through: string
+}
+
 export interface SensorView {
   readonly name: string
   readonly unit: string
@@ -147,6 +176,8 @@ export interface SensorView {
   /** The newest value; null where there is none yet. */
   readonly value: number | null
   readonly description: string
+  /** Every other device of the home that may read it. */
+  readonly readers: readonly SensorReader[]
 }
 
 /** A value from another program, for a sensor of type `push`. The device stamps it. */
@@ -174,9 +205,11 @@ export interface Reading {
   readonly seq: number
   /**
    * Whether the pack's signature and its place in the chain were checked here. False for what came
-   * from a device after proof that it signed two histories.
+   * from a device after proof that it signed two histories, and for what a guest was told.
    */
   readonly verified: boolean
+  /** A guest was told this by the device itself: it is shown, and proves nothing. */
+  readonly source?: 'extract'
 }
 
 /** What the readings of one sensor in one span come to. Stays when the readings have gone. */
@@ -263,7 +296,8 @@ export interface ConfigRow {
 /**
  * Something that happened. Types that the command line knows: `pairing.tried` (data: `text`,
  * `triesLeft`), `pairing.paired` (data: `home`, `role`, `by` and, for people, `homeName`, `byName`),
- * `pairing.closed` (data: `reason`, `expired` where the time was up).
+ * `pairing.closed` (data: `reason`, `expired` where the time was up), `telemetry.progress` (data:
+ * `device`, `name`, `packs`, `of`: a log that was far behind; the same numbers at its end).
  */
 export interface EventView {
   /** Rising within one run of the device. */
@@ -290,7 +324,7 @@ export interface NodeView {
   devices(): Promise<readonly DeviceRow[]>
   device(ref: string): Promise<DeviceRow>
   rename(ref: string, name: string): Promise<OpView>
-  grant(ref: string, role: Role): Promise<OpView>
+  grant(ref: string, role: Role, terms?: GrantTerms): Promise<OpView>
   /** Trust a device again that had signed two histories. */
   trust(ref: string): Promise<DeviceRow>
   /** What `remove` would cut. Changes nothing. */

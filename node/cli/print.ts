@@ -2,7 +2,7 @@
 import { styleText } from 'node:util'
 
 import { problemOf, ApiError, isNodeErrorCode, type Problem } from '../api/problem.ts'
-import type { DeviceState, Reading } from '../api/view.ts'
+import type { DeviceState, LogProgress, Reading } from '../api/view.ts'
 import { EXIT, NODE_ERRORS, NodeError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { valueText } from './values.ts'
@@ -43,6 +43,11 @@ export function span(ms: number): string {
   return `${Math.max(0, Math.floor(ms / size))} ${unit}`
 }
 
+/** "120 of 8640 packs, catching up". */
+export function logText({ packs, of }: LogProgress): string {
+  return packs < of ? `${packs} of ${of} packs, catching up` : `${of} packs`
+}
+
 /** "3 s ago", "now", "never". */
 export function ago(at: number | null, now: number): string {
   if (at === null) return 'never'
@@ -58,10 +63,10 @@ export function dateText(at: number): string {
 }
 
 export function readingText(reading: Reading): string {
-  const doubt = reading.verified ? '' : '  NOT VERIFIED'
+  const doubt = reading.source === 'extract' ? '  as told' : '  NOT VERIFIED'
   const source = printable(`${reading.name}/${reading.sensor}`)
   const value = printable(valueText(reading.value, reading.unit))
-  return `${dateText(reading.at)}  ${source}  ${value}${doubt}`
+  return `${dateText(reading.at)}  ${source}  ${value}${reading.verified ? '' : doubt}`
 }
 
 const STATE_COLORS: Readonly<Record<DeviceState, 'green' | 'cyan' | 'yellow' | 'red' | 'gray'>> = {

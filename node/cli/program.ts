@@ -12,6 +12,8 @@ type Environment = Readonly<Record<string, string | undefined>>
 type Action = (cli: Cli, ...args: never[]) => Promise<void> | void
 
 const SHORT_MS = 30_000
+const ALLOW = '--allow <what>'
+const FOR = '--for <duration>'
 
 /** `run(load)` makes a commander action of a command function: (cli, ...arguments, options). */
 type Run = (
@@ -91,6 +93,8 @@ function addHome(program: Command, run: Run): void {
     .description("on an owner's device: add the device that shows the code")
     .option('--role <role>', ROLES.join(', '), oneOf(ROLES), 'member')
     .option('--name <name>', 'a name for it')
+    .option(ALLOW, 'what a guest may read, like read:temperature.*; may be repeated', collect, [])
+    .option(FOR, 'how long it may stay, like 2h')
     .option(
       '--code-file <file>',
       'read the code, or the text of the QR, from a file; - for standard input',
@@ -141,6 +145,8 @@ function addDevices(program: Command, run: Run): void {
     .argument('<device>')
     .argument('<role>', ROLES.join(', '), oneOf(ROLES))
     .description('give a device another role')
+    .option(ALLOW, 'what a guest may read, like read:temperature.*; may be repeated', collect, [])
+    .option(FOR, 'how long it may stay, like 2h')
     .action(run(async () => (await load()).grant))
   program
     .command('trust')
@@ -157,7 +163,9 @@ function addDevices(program: Command, run: Run): void {
 
 function addReadings(program: Command, run: Run): void {
   const load = async () => import('./commands/readings.ts')
-  const sensors = program.command('sensors').description("this device's sensors, and which are on")
+  const sensors = program
+    .command('sensors')
+    .description("this device's sensors, which are on, and who can read them")
   sensors.action(run(async () => (await load()).sensors))
   sensors
     .command('enable')

@@ -22,6 +22,7 @@ import {
 import { createTimekeeper, type Timekeeper } from '../timekeeper.ts'
 import type { DeviceBase } from './base.ts'
 import { incidentsOf, joinIncidents } from './incidents.ts'
+import { guestsOf } from './readers.ts'
 import { watchTrust } from './trust.ts'
 
 export interface Home extends AsyncDisposable {
@@ -144,6 +145,7 @@ function telemetryOf(
       // Whoever may read keeps what it reads: so a log outlives the device that made it.
       follows: () => reads(signer.key),
       mayRead: (peer) => reads(peer),
+      guests: guestsOf(base, { members, time }),
       epoch: () => members.state.epoch,
       time,
       sources: [
@@ -247,6 +249,14 @@ function joinParts(base: DeviceBase, home: Home, signal: AbortSignal): void {
   mesh.events.on('connect', ({ key }) => told('device.online', key), signal)
   mesh.events.on('disconnect', ({ key }) => told('device.offline', key), signal)
   watchTrust(base, home, signal)
+  telemetry.events.on(
+    'progress',
+    ({ device, packs, of }) => {
+      const name = members.state.devices.get(toHex(device))?.name ?? ''
+      journal.record('telemetry.progress', { device: peerIdOf(device), name, packs, of })
+    },
+    signal,
+  )
   telemetry.events.on(
     'gap',
     ({ device, from, to }) => {

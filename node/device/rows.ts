@@ -1,6 +1,6 @@
 /** Devices of the home as rows for people, this one first, then by name; removed ones last. */
 import { fingerprintOf, peerIdOf } from '../../protocols/identity/index.ts'
-import type { Device } from '../../protocols/members/index.ts'
+import { boundBy, type Device } from '../../protocols/members/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
 import type { DeviceRow, DeviceState } from '../api/view.ts'
 import type { DeviceBase } from './base.ts'
@@ -49,7 +49,24 @@ function presentRow(base: DeviceBase, home: Home, device: Device): DeviceRow {
   const row = equalBytes(device.key, base.signer.key)
     ? selfRow(base, home, device)
     : peerRow(base, home, device)
-  return { ...row, quarantined: device.quarantined || home.telemetry.isQuarantined(device.key) }
+  return {
+    ...row,
+    ...termsIn(device),
+    ...logOf(home, device.key),
+    quarantined: device.quarantined || home.telemetry.isQuarantined(device.key),
+  }
+}
+
+function termsIn({ role, caps, expiresAtMs }: Device): Pick<DeviceRow, 'allow' | 'until'> {
+  return {
+    ...(boundBy(role, 'read') === 'caps' ? { allow: caps } : {}),
+    ...(expiresAtMs === undefined ? {} : { until: expiresAtMs }),
+  }
+}
+
+function logOf({ telemetry }: Home, key: Uint8Array): Pick<DeviceRow, 'log'> {
+  const log = telemetry.progress(key)
+  return log === undefined ? {} : { log }
 }
 
 function selfRow(base: DeviceBase, { mesh }: Home, { name, role }: Device): DeviceRow {

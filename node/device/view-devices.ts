@@ -14,6 +14,7 @@ import type { DeviceRow, NodeView, OpView, RemovalView } from '../api/view.ts'
 import { NodeError } from '../errors.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { termsOf } from './readers.ts'
 import { deviceRows, homelessRow } from './rows.ts'
 
 type DevicesView = Pick<NodeView, 'devices' | 'device' | 'rename' | 'grant' | 'removal' | 'remove'>
@@ -49,12 +50,13 @@ export function devicesView(base: DeviceBase, { home, requireHome }: HomeAccess)
     },
     device: async (ref) => find(ref),
     rename: async (ref, name) => act(ref, (context, key) => rename(context, key, name)),
-    grant: async (ref, role) => {
+    grant: async (ref, role, wanted = {}) => {
       const { name } = find(ref)
       return act(ref, (context, subject) => {
         const device = requireHome().members.state.devices.get(toHex(subject))
         const paired = device?.paired ?? 'direct'
-        return regrant(context, { subject, role, name, paired })
+        const terms = termsOf(base, requireHome(), role, wanted)
+        return regrant(context, { subject, role, name, paired, ...terms })
       })
     },
     removal: async (ref) => preview(find(ref)),

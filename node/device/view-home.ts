@@ -27,6 +27,7 @@ import type { Admission } from '../services/admission.ts'
 import type { Candidate } from '../services/pairing.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { termsOf } from './readers.ts'
 import { deviceRows } from './rows.ts'
 import { asNodeError, type HomeAccess } from './view-devices.ts'
 
@@ -180,6 +181,7 @@ function putOut(
 }
 
 export function pairingView(
+  base: DeviceBase,
   keeper: HomeKeeper,
   candidate: Candidate,
   admission: Admission,
@@ -191,8 +193,9 @@ export function pairingView(
     },
     pairingStatus: async () => candidate.status(),
     closePairing: () => candidate.close(),
-    async addDevice(input, signal) {
-      const { key, name, role } = await admission.add(input, signal)
+    async addDevice({ allow, forMs, ...input }, signal) {
+      const terms = termsOf(base, keeper.requireHome(), input.role, { allow, forMs })
+      const { key, name, role } = await admission.add({ ...input, ...terms }, signal)
       return { device: peerIdOf(key), name, role, fingerprint: fingerprintOf(key) }
     },
   }

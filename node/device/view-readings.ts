@@ -7,6 +7,7 @@ import type { HistoryQuery, HistoryRow, NodeView, SensorView } from '../api/view
 import { NodeError } from '../errors.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { readersOf } from './readers.ts'
 import { deviceRows } from './rows.ts'
 
 type ReadingsView = Pick<NodeView, 'sensors' | 'setSensor' | 'push' | 'watch' | 'history'>
@@ -22,7 +23,7 @@ export function readingsView(base: DeviceBase, requireHome: () => Home): Reading
 
   return {
     async sensors() {
-      return sensorRows(requireHome())
+      return sensorRows(base, requireHome())
     },
 
     async setSensor(name, on) {
@@ -33,7 +34,7 @@ export function readingsView(base: DeviceBase, requireHome: () => Home): Reading
         })
       }
       base.sensorChoices.set(name, on)
-      const row = sensorRows(home).find((sensor) => sensor.name === name)
+      const row = sensorRows(base, home).find((sensor) => sensor.name === name)
       if (row === undefined) throw new NodeError('NODE_NOT_FOUND', `"${name}" is gone.`)
       return row
     },
@@ -56,6 +57,7 @@ export function readingsView(base: DeviceBase, requireHome: () => Home): Reading
           at: live.atMs,
           seq: live.seq,
           verified: live.verified,
+          ...(live.source === undefined ? {} : { source: live.source }),
         }
       }
     },
@@ -73,13 +75,14 @@ export function readingsView(base: DeviceBase, requireHome: () => Home): Reading
   }
 }
 
-function sensorRows({ telemetry }: Home): SensorView[] {
-  return telemetry.sensors().map(({ name, unit, on, value, description, problem }) => ({
+function sensorRows(base: DeviceBase, home: Home): SensorView[] {
+  return home.telemetry.sensors().map(({ name, unit, on, value, description, problem }) => ({
     name,
     unit: unit ?? '',
     on,
     value: typeof value === 'number' ? value : null,
     description: problem === undefined ? description : `${description} (${problem})`,
+    readers: readersOf(base, home, name),
   }))
 }
 
@@ -142,14 +145,16 @@ function rowFor(home: Home, device: Uint8Array): (row: StoredRow) => HistoryRow 
     // From the last reading before it to the first one after it.
     if (row.kind === 'gap') return { gap: { from: row.afterMs ?? row.beforeMs, to: row.beforeMs } }
     const { sensor, unit = '', atMs: at } = row
+    const { source } = row
+    const told = source === undefined ? { verified: true } : { verified: false, source }
     if (row.kind === 'bucket') {
       const { everyMs, min, mean, max, last, count } = row
       const facts = { everyMs, min, mean, max, last, count }
-      return { ...who, sensor, value: mean, unit, at, seq: 0, verified: true, ...facts }
+      return { ...who, sensor, value: mean, unit, at, seq: 0, ...told, ...facts }
     }
     const { value, seq, flags } = row
     if (typeof value !== 'number') return undefined
-    const verified = (flags & FLAGS.quarantined) === 0
-    return { ...who, sensor, value, unit, at, seq, verified }
+    const facts = (flags & FLAGS.quarantined) === 0 ? told : { verified: false }
+    return { ...who, sensor, value, unit, at, seq, ...facts }
   }
 }

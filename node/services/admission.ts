@@ -28,6 +28,10 @@ export interface WantedGrant {
   readonly role: PairingRole
   readonly name: string
   readonly paired: PairingSecret['kind']
+  /** What it may read where its role alone does not say so. */
+  readonly caps?: readonly string[] | undefined
+  /** When it is out again, UTC milliseconds. */
+  readonly expiresAtMs?: number
 }
 
 export interface AdmissionDeps {
@@ -54,6 +58,8 @@ export interface AdmissionInput {
   readonly role: PairingRole
   /** Instead of the name that the device gives itself. */
   readonly name?: string | undefined
+  readonly caps?: readonly string[] | undefined
+  readonly expiresAtMs?: number
 }
 
 export interface Added {
@@ -129,6 +135,8 @@ class AdmissionService implements Admission {
   async #try(candidate: Candidate, run: Run, signal: AbortSignal): Promise<Admitted | undefined> {
     const { key: memberKey, random, grant } = this.#deps
     const { home, secret, input } = run
+    const { role, caps, expiresAtMs: end } = input
+    const terms = { role, caps, ...(end === undefined ? {} : { expiresAtMs: end }) }
     let reached = false
     const talk = (channel: Channel, candidateKey: Uint8Array): Promise<Admitted> => {
       reached = true
@@ -141,7 +149,7 @@ class AdmissionService implements Admission {
         secret,
         random,
         makeGrant: (key, name) =>
-          grant({ key, role: input.role, name: input.name ?? name, paired: secret.kind }),
+          grant({ ...terms, key, name: input.name ?? name, paired: secret.kind }),
       })
     }
     try {

@@ -7,6 +7,7 @@ import type {
   NodeView,
   OpView,
   Reading,
+  SensorReader,
 } from '../../node/api/view.ts'
 import { NodeError } from '../../node/errors.ts'
 
@@ -45,6 +46,11 @@ export const INCIDENT: IncidentView = {
   clock: 'synced',
   version: '0.1.0',
 }
+
+const READERS: readonly SensorReader[] = [
+  { name: 'kitchenette', role: 'member', through: 'role' },
+  { name: 'visitor', role: 'guest', through: 'read:temperature' },
+]
 
 function row(id: string, name: string, fingerprint: string, more: Partial<DeviceRow>): DeviceRow {
   return {
@@ -155,12 +161,19 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
       cuts: { device: find(ref), connected: true, alsoRemoved: ['garden'], lastSeq: 7 },
     }),
     sensors: async () => [
-      { name: 'temperature', unit: 'Cel', on: true, value: 21.5, description: 'Air' },
+      {
+        name: 'temperature',
+        unit: 'Cel',
+        on: true,
+        value: 21.5,
+        description: 'Air',
+        readers: READERS,
+      },
     ],
     async setSensor(name, on) {
       if (name !== 'temperature')
         throw new NodeError('NODE_NOT_FOUND', `There is no sensor ${name}.`)
-      return { name, unit: 'Cel', on, value: null, description: 'Air' }
+      return { name, unit: 'Cel', on, value: null, description: 'Air', readers: READERS }
     },
     push: async () => undefined,
     watch: (_query, signal) => endless(READINGS, signal),

@@ -88,7 +88,7 @@ describe('local API over the Unix socket', () => {
     assert.deepEqual(view.calls.slice(4), [
       ['setSensor', 'temperature', false],
       ['rename', 'garden', 'Garden 2'],
-      ['grant', 'garden', 'member'],
+      ['grant', 'garden', 'member', {}],
       ['remove', 'garden', { reason: 'lost' }],
       ['addDevice', { code: '37', role: 'sensor' }],
     ])

@@ -5,8 +5,9 @@ import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
 import { askText } from '../prompt.ts'
 import { readSecret } from '../save.ts'
+import { termsFrom, type TermOptions } from '../terms.ts'
 
-interface AddOptions {
+interface AddOptions extends TermOptions {
   readonly role: Role
   readonly name?: string
   readonly codeFile?: string
@@ -17,10 +18,11 @@ const QR_PREFIX = 'kith:'
 
 export async function add(cli: Cli, code: string | undefined, options: AddOptions): Promise<void> {
   const { role, name, codeFile } = options
+  const terms = termsFrom(options)
   const text = await codeFrom(cli, code, codeFile)
   cli.note('Looking for the device that shows this code …')
   const secret = text.startsWith(QR_PREFIX) ? { qr: text } : { code: text }
-  const added = await cli.client.addDevice({ ...secret, role, name }, cli.signal)
+  const added = await cli.client.addDevice({ ...secret, role, name, ...terms }, cli.signal)
   cli.result(
     added,
     () => `Added ${printable(added.name)} (${printable(added.fingerprint)}) as ${added.role}.`,

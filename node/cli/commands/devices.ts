@@ -2,8 +2,9 @@
 import type { DeviceRow, RemovalView, Role } from '../../api/view.ts'
 import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
-import { ago, span, stateText, table } from '../print.ts'
+import { ago, dateText, logText, span, stateText, table } from '../print.ts'
 import { confirm } from '../prompt.ts'
+import { termsFrom, type TermOptions } from '../terms.ts'
 
 export async function status(cli: Cli): Promise<void> {
   const found = await cli.client.status()
@@ -66,8 +67,18 @@ export async function show(cli: Cli, ref: string): Promise<void> {
       ['seen', row.self ? 'now' : ago(row.lastSeen, cli.clock.now())],
       ['addresses', row.addrs.join(' ')],
       ['version', row.version ?? '-'],
+      ...moreOf(row),
     ]),
   )
+}
+
+/** What is not there for every device. */
+function moreOf({ allow, until, log }: DeviceRow): [string, string][] {
+  const rows: [string, string][] = []
+  if (allow !== undefined) rows.push(['may read', allow.join(' ') || 'nothing'])
+  if (until !== undefined) rows.push(['until', dateText(until)])
+  if (log !== undefined) rows.push(['log', logText(log)])
+  return rows
 }
 
 function pairs(rows: readonly (readonly [string, string])[]): string {
@@ -80,8 +91,13 @@ export async function rename(cli: Cli, ref: string, name: string): Promise<void>
   cli.result(op, () => `The device is called ${printable(name)} now.`)
 }
 
-export async function grant(cli: Cli, ref: string, role: Role): Promise<void> {
-  const op = await cli.client.grant(ref, role)
+export async function grant(
+  cli: Cli,
+  ref: string,
+  role: Role,
+  options: TermOptions,
+): Promise<void> {
+  const op = await cli.client.grant(ref, role, termsFrom(options))
   cli.result(op, () => `The device is ${role} now.`)
 }
 

@@ -1,11 +1,11 @@
 /** Sensors of this device, live readings and kept ones. */
-import type { HistoryQuery, HistoryRow, SensorView, Summary } from '../../api/view.ts'
+import type { HistoryQuery, HistoryRow, SensorReader, SensorView, Summary } from '../../api/view.ts'
 import { parseDuration } from '../../config-values.ts'
 import { NodeError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
 import { CSV_HEADER, csvRow } from '../csv.ts'
-import { dateText, readingText, table } from '../print.ts'
+import { dateText, logText, readingText, table } from '../print.ts'
 import { valueText } from '../values.ts'
 
 export async function sensors(cli: Cli): Promise<void> {
@@ -14,15 +14,24 @@ export async function sensors(cli: Cli): Promise<void> {
     rows.length === 0
       ? 'This device has no sensors.'
       : table(
-          ['SENSOR', 'ON', 'VALUE', 'WHAT'],
-          rows.map(({ name, on, value, unit, description }) => [
+          ['SENSOR', 'ON', 'VALUE', 'READERS', 'WHAT'],
+          rows.map(({ name, on, value, unit, readers, description }) => [
             name,
             on ? 'on' : 'off',
             value === null ? '-' : valueText(value, unit),
+            readersText(readers),
             description,
           ]),
         ),
   )
+}
+
+/** By name; with the role of those who read by something else than it. */
+function readersText(readers: readonly SensorReader[]): string {
+  if (readers.length === 0) return 'nobody else'
+  return readers
+    .map(({ name, role, through }) => (through === 'role' ? name : `${name} (${role})`))
+    .join(', ')
 }
 
 export async function enable(cli: Cli, name: string): Promise<void> {
@@ -39,8 +48,20 @@ function showSensor(cli: Cli, sensor: SensorView): void {
 
 /** Until Ctrl-C or --timeout; either is its ordinary end only for Ctrl-C. */
 export async function watch(cli: Cli, target: string | undefined): Promise<void> {
-  for await (const reading of cli.client.watch(parseTarget(target), cli.signal)) {
+  const { device, ...query } = parseTarget(target)
+  await noteBehind(cli, device)
+  for await (const reading of cli.client.watch({ device, ...query }, cli.signal)) {
     cli.row(reading, () => readingText(reading))
+  }
+}
+
+/** Newest first is what a watcher sees; older readings that are still on the way it does not. */
+async function noteBehind(cli: Cli, device: string | undefined): Promise<void> {
+  const rows = device === undefined ? await cli.client.devices() : [await cli.client.device(device)]
+  for (const { name, log } of rows) {
+    if (log !== undefined && log.packs < log.of) {
+      cli.note(`The log of ${printable(name)}: ${logText(log)}.`)
+    }
   }
 }
 

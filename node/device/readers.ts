@@ -1,0 +1,119 @@
+/**
+ * Who may read what this device measures: the role table and the caps of guests, applied. The one
+ * place for it, so that what people are shown is what the mesh is held to.
+ */
+import { fingerprintOf } from '../../protocols/identity/index.ts'
+import {
+  boundBy,
+  CAP_COUNT,
+  capToRead,
+  mayAct,
+  parseCap,
+  type Device,
+  type Role,
+} from '../../protocols/members/index.ts'
+import { equalBytes } from '../../protocols/wire/index.ts'
+import type { GrantTerms, SensorReader } from '../api/view.ts'
+import { NodeError } from '../errors.ts'
+import type { WantedGrant } from '../services/admission.ts'
+import type { Guests } from '../services/telemetry/index.ts'
+import type { DeviceBase } from './base.ts'
+import type { Home } from './home.ts'
+
+type Parts = Pick<Home, 'members' | 'time'>
+
+/** A grant's time is its author's; another clock may be behind it by so much and still be set. */
+const LEEWAY_MS = 10 * 60_000
+
+/** Through what `device` reads this sensor of the device with `fingerprint`; undefined: not at all. */
+export function throughWhat(
+  device: Device,
+  fingerprint: string,
+  sensor: string,
+  nowMs: number,
+): string | undefined {
+  if (!mayAct(device, 'read', nowMs)) return undefined
+  const bound = boundBy(device.role, 'read')
+  if (bound === undefined) return 'role'
+  // No policy says anything yet, so a gateway reads nothing.
+  return bound === 'caps' ? capToRead(device.caps, fingerprint, sensor) : undefined
+}
+
+/** Everybody but this device, owners first. */
+export function readersOf(base: DeviceBase, { members }: Parts, sensor: string): SensorReader[] {
+  const { clock, signer } = base
+  const fingerprint = fingerprintOf(signer.key)
+  return members.active().flatMap((device) => {
+    if (equalBytes(device.key, signer.key)) return []
+    const through = throughWhat(device, fingerprint, sensor, clock.now())
+    return through === undefined ? [] : [{ name: device.name, role: device.role, through }]
+  })
+}
+
+/** Guests as telemetry sees them. */
+export function guestsOf(base: DeviceBase, { members, time }: Parts): Guests {
+  const { clock, signer } = base
+  const fingerprint = fingerprintOf(signer.key)
+  const guest = (key: Uint8Array): Device | undefined =>
+    members
+      .active()
+      .find(({ key: one, role }) => boundBy(role, 'read') === 'caps' && equalBytes(one, key))
+  return {
+    has: (key) => guest(key) !== undefined,
+    grant(key) {
+      const device = guest(key)
+      if (device === undefined || !mayAct(device, 'read', clock.now())) return undefined
+      // Without a clock nobody can say that the end has not come.
+      if (device.expiresAtMs !== undefined && time.quality() === 'unset') return undefined
+      return {
+        allows: (sensor) => throughWhat(device, fingerprint, sensor, clock.now()) !== undefined,
+        sinceMs: device.grantedAtMs - LEEWAY_MS,
+      }
+    },
+  }
+}
+
+/** What a grant says beside the role. @throws NodeError NODE_USAGE, NODE_CONFLICT */
+export function termsOf(
+  base: DeviceBase,
+  { time }: Pick<Home, 'time'>,
+  role: Role,
+  { allow = [], forMs }: GrantTerms,
+): { readonly caps: readonly string[]; readonly expiresAtMs?: number } {
+  const caps = [...new Set(allow)]
+  if (caps.length > 0 && boundBy(role, 'read') !== 'caps') {
+    throw usage(`The role ${role} reads by its role.`, 'Only guests are given single sensors.')
+  }
+  const wrong = caps.find((cap) => parseCap(cap) === undefined)
+  if (wrong !== undefined) {
+    throw usage(
+      `"${wrong}" does not say what may be read.`,
+      'Write read:SENSORS or read:FINGERPRINT/SENSORS, like read:temperature.* or read:abcd2345/*.',
+    )
+  }
+  if (caps.length > CAP_COUNT) {
+    throw usage(`A grant names at most ${CAP_COUNT} such rights.`, 'Use patterns with *.')
+  }
+  if (forMs === undefined) return { caps }
+  if (role === 'owner') throw usage('An owner is one without end.', 'Give another role.')
+  if (time.quality() === 'unset') {
+    throw new NodeError('NODE_CONFLICT', 'The clock of this device is not set.', {
+      hint: 'Nothing was changed. Set the clock, so that others know when the grant ends.',
+    })
+  }
+  return { caps, expiresAtMs: base.clock.now() + forMs }
+}
+
+/** A device has what it is to get, without end. */
+export function isGiven(
+  known: Device | undefined,
+  { role, caps = [], expiresAtMs }: Pick<WantedGrant, 'role' | 'caps' | 'expiresAtMs'>,
+): boolean {
+  const ends = known?.expiresAtMs !== undefined || expiresAtMs !== undefined
+  const same = known?.role === role && known.caps.join(' ') === caps.toSorted().join(' ')
+  return same && !ends
+}
+
+function usage(message: string, hint: string): NodeError {
+  return new NodeError('NODE_USAGE', message, { hint: `Nothing was changed. ${hint}` })
+}
