@@ -91,7 +91,9 @@ const kinds: fc.Arbitrary<Pick<Reading, 'sensor' | 'value'>> = fc.oneof(
   fc.record({ sensor: fc.constant('mode'), value: fc.constantFrom('on', 'off') }),
 )
 /** Coarse, so that moments coincide. */
-const times = fc.nat({ max: (3 * DAY) / 30_000 }).map((step) => BASE + step * 30_000)
+const times = fc
+  .oneof(fc.nat({ max: 8640 }), fc.constantFrom(0, 60, 61, 120, 4000))
+  .map((step) => BASE + step * 30_000)
 const readings = fc
   .tuple(kinds, times)
   .map(([value, atMs]): Reading => ({ ...value, unit: 'count', atMs }))
