@@ -20,7 +20,12 @@ import type { Guests } from '../services/telemetry/index.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
 
-type Parts = Pick<Home, 'members' | 'time'>
+type Base = Pick<DeviceBase, 'clock' | 'signer'>
+
+interface Parts {
+  readonly members: Pick<Home['members'], 'active'>
+  readonly time: Pick<Home['time'], 'quality'>
+}
 
 /** A grant's time is its author's; another clock may be behind it by so much and still be set. */
 const LEEWAY_MS = 10 * 60_000
@@ -40,7 +45,11 @@ export function throughWhat(
 }
 
 /** Everybody but this device, owners first. */
-export function readersOf(base: DeviceBase, { members }: Parts, sensor: string): SensorReader[] {
+export function readersOf(
+  base: Base,
+  { members }: Pick<Parts, 'members'>,
+  sensor: string,
+): SensorReader[] {
   const { clock, signer } = base
   const fingerprint = fingerprintOf(signer.key)
   return members.active().flatMap((device) => {
@@ -51,7 +60,7 @@ export function readersOf(base: DeviceBase, { members }: Parts, sensor: string):
 }
 
 /** Guests as telemetry sees them. */
-export function guestsOf(base: DeviceBase, { members, time }: Parts): Guests {
+export function guestsOf(base: Base, { members, time }: Parts): Guests {
   const { clock, signer } = base
   const fingerprint = fingerprintOf(signer.key)
   const guest = (key: Uint8Array): Device | undefined =>
@@ -75,8 +84,8 @@ export function guestsOf(base: DeviceBase, { members, time }: Parts): Guests {
 
 /** What a grant says beside the role. @throws NodeError NODE_USAGE, NODE_CONFLICT */
 export function termsOf(
-  base: DeviceBase,
-  { time }: Pick<Home, 'time'>,
+  base: Pick<Base, 'clock'>,
+  { time }: Pick<Parts, 'time'>,
   role: Role,
   { allow = [], forMs }: GrantTerms,
 ): { readonly caps: readonly string[]; readonly expiresAtMs?: number } {

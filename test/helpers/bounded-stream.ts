@@ -13,7 +13,7 @@ export function boundedPair(windowBytes: number): [BoundedStream, BoundedStream]
   return [a, b]
 }
 
-class BoundedStream extends EventTarget {
+export class BoundedStream extends EventTarget {
   readonly #windowBytes: number
   peer: BoundedStream | undefined
   status: ByteStream['status'] = 'open'

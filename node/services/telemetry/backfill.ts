@@ -76,16 +76,12 @@ class PieceByPiece implements Backfill {
 
   on(event: LogEvent): readonly LogEntry[] {
     const { device, pack, ended } = event
-    if (pack !== undefined) {
-      this.#packBytes += (pack.bytes.length - this.#packBytes) / 8
-      this.#stride = 1
-    } else if (ended !== undefined) {
-      this.#stride = Math.min(2 * this.#stride, MAX_STRIDE)
-    }
+    if (pack !== undefined) this.#packBytes += (pack.bytes.length - this.#packBytes) / 8
     if (ended === undefined) return []
     const key = toHex(device)
     const probe = this.#probes.get(key)
     if (probe === undefined || ended !== probe.head + 1) {
+      this.#stride = pack === undefined ? Math.min(2 * this.#stride, MAX_STRIDE) : 1
       const isOther = (span: Span): boolean => span.to !== ended || toHex(span.device) !== key
       this.#underWay = this.#underWay.filter(isOther)
       return this.#pieces()

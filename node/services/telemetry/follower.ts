@@ -97,6 +97,8 @@ class LogFollower implements Follower {
   readonly #book: ProgressBook
   /** Gaps that nobody was told of, because they may be filled: their lowest number, by log. */
   readonly #untold = new Map<string, number>()
+  /** Logs whose history is on the way, or not on disk yet. */
+  readonly #catching = new Set<string>()
   /** Tenths that were told, by log. */
   readonly #tenths = new Map<string, number>()
 
@@ -122,11 +124,11 @@ class LogFollower implements Follower {
   }
 
   gap(device: Uint8Array, gap: SeqRange): void {
-    if (!this.#isBusy(device)) {
+    const key = toHex(device)
+    if (!this.#catching.has(key)) {
       this.#deps.events.emit('gap', { device, ...gap })
       return
     }
-    const key = toHex(device)
     this.#untold.set(key, Math.min(gap.from, this.#untold.get(key) ?? Infinity))
   }
 
@@ -231,11 +233,13 @@ class LogFollower implements Follower {
     const { events, intake, store } = this.#deps
     const key = toHex(device)
     const busy = this.#isBusy(device)
-    if (!busy && !this.#tenths.has(key)) return
+    if (busy) this.#catching.add(key)
+    if (!this.#catching.has(key)) return
     if (!busy) await intake.settled()
     this.#tell(device, busy)
-    const from = this.#untold.get(key)
-    if (busy || from === undefined) return
+    if (busy) return
+    this.#catching.delete(key)
+    const from = this.#untold.get(key) ?? Infinity
     this.#untold.delete(key)
     for (const gap of store.gaps(device)) {
       if (gap.to >= from) events.emit('gap', { device, from: Math.max(gap.from, from), to: gap.to })
