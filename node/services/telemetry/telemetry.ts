@@ -25,6 +25,7 @@ import type { Fork } from '../../storage/pack-logs.ts'
 import type { GapRow, PackStore } from '../../storage/packs.ts'
 import type { BucketRow, HistoryQuery, ReadingRow } from '../../storage/readings.ts'
 import type { SensorSource } from '../sensors/index.ts'
+import { ageClock } from './age.ts'
 import { createFollower, type TelemetryMesh } from './follower.ts'
 import { createIntake, type TelemetryMember } from './intake.ts'
 import {
@@ -140,8 +141,7 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
   )
   await mesh.serve(TELEMETRY, async (channel, peer, streamSignal) => {
     const mayRead = (device: Uint8Array): boolean => deps.mayRead(peer, device)
-    const holds = AbortSignal.any([until, streamSignal])
-    await serveLogs(channel, { source: store, mayRead }, holds)
+    await serveLogs(channel, { source: store, mayRead }, AbortSignal.any([until, streamSignal]))
   })
   // At once: whoever waits for this device to come back waits for its first reading.
   const sampling = sampler.run(until, () => void (until.aborted || publisher.flush()))
@@ -212,9 +212,10 @@ async function retain(
   { clock, log, settings, store }: TelemetryDeps,
   signal: AbortSignal,
 ): Promise<void> {
+  const ageNow = ageClock(clock)
   for (;;) {
     await clock.sleep(PRUNE_EVERY_MS, signal)
-    const receivedBeforeMs = clock.now() - settings.retentionMs
+    const receivedBeforeMs = ageNow() - settings.retentionMs
     try {
       while (!signal.aborted && store.prune({ receivedBeforeMs, ...settings }) > 0) {
         await setImmediate()
