@@ -4,7 +4,7 @@ import { uptime } from 'node:os'
 import type { DatabaseSync } from 'node:sqlite'
 
 import type { WindowRecord, WindowStore } from '../../protocols/pairing/index.ts'
-import { type Migration, transaction } from './db.ts'
+import { changeOrExplain, type Migration } from './db.ts'
 
 export const migration: Migration = {
   version: 3,
@@ -52,7 +52,7 @@ export function createWindowStore(db: DatabaseSync, boot: Boot = systemBoot()): 
         tries: Number(row['tries']),
       })),
     save(records) {
-      transaction(db, () => {
+      changeOrExplain(db, () => {
         clear.run()
         for (const [position, { openedUptimeMs, tries }] of records.entries()) {
           insert.run(position, boot.id, openedUptimeMs, tries)
