@@ -222,7 +222,12 @@ class CandidateService implements Candidate {
     which.window.close()
     which.cancelExpiry()
     this.#deps.journal.record('pairing.closed', { reason })
-    await which.listener[Symbol.asyncDispose]()
+    try {
+      await which.listener[Symbol.asyncDispose]()
+    } catch (err) {
+      // The window is closed whatever became of its host: each run asks it before it answers.
+      this.#deps.log.warn({ err }, 'pairing host did not close cleanly')
+    }
   }
 
   #qrText({ window, listener }: Open): string {
