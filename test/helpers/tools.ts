@@ -12,6 +12,7 @@ const PROBES = {
   namespaces: () => withPrograms(['unshare', 'nsenter', 'ip', 'setpriv']) ?? withNamespaces(),
   chromium: () => withPrograms(['chromium']),
   mosquitto: () => withPrograms(['mosquitto']),
+  terminal: () => withPrograms(['script', 'stty']),
   avahi: () => withPrograms(['avahi-daemon', 'avahi-browse', 'dbus-daemon']),
 } as const satisfies Record<string, () => string | undefined>
 

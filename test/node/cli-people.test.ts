@@ -15,6 +15,7 @@ import { createLogger } from '../../node/log.ts'
 import { CODE, fakeView } from '../helpers/fake-view.ts'
 import { kith } from '../helpers/kith-process.ts'
 import { seededRandom } from '../helpers/random.ts'
+import { findProgram, needs } from '../helpers/tools.ts'
 
 const MAIN = fileURLToPath(new URL('../../node/cli/main.ts', import.meta.url))
 
@@ -50,7 +51,7 @@ async function atTerminal(
   answers: readonly (readonly [shown: string, typed: string])[],
 ) {
   const command = ['stty rows 40 cols 100; exec', process.execPath, MAIN, ...args].join(' ')
-  const child = spawn('script', ['-qec', command, '/dev/null'], {
+  const child = spawn(findProgram('script') ?? '', ['-qec', command, '/dev/null'], {
     timeout: 20_000,
     env: { PATH: process.env['PATH'], HOME: dir, KITH_DATA_DIR: dir, TERM: 'xterm' },
   })
@@ -79,7 +80,7 @@ async function* silence(): AsyncGenerator<never> {
   yield* []
 }
 
-describe('kith at a terminal', () => {
+describe('kith at a terminal', needs('terminal'), () => {
   it('asks for the code again after a typo, and adds once', async () => {
     const { dir, view } = await device({
       async addDevice({ code, role }) {
