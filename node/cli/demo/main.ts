@@ -76,7 +76,7 @@ async function run(options: Options, scope: Scope): Promise<Summary> {
   const home = await startHome({ root, clock: systemClock, say }, scope)
   const { url } = await home.hub.client.dashboardLink()
   say(`The dashboard, for one visit in the next minutes:\n  ${url}`)
-  if (!options.json) say('Readings of this machine, signed by each device and verified by the hub:')
+  say('Readings of this machine, signed by each device and verified by the hub:')
   const counts = await watch(home, options, scope)
   return {
     devices: 1 + home.others.length,
