@@ -85,7 +85,7 @@ export function formatLine(line: string, color: boolean): string {
   const facts = Object.entries(fields).map(([key, value]) => ` ${key}=${showField(value)}`)
   return [
     `${String(time).slice(11, 19)} ${shown} ${printable(typeof msg === 'string' ? msg : '')}${facts.join('')}`,
-    ...errorLines(err),
+    ...errorLines(err, SEVERE.has(String(level))),
   ].join('\n')
 }
 
@@ -94,8 +94,11 @@ function showField(value: unknown): string {
   return printable(/^[^\s"=]+$/.test(text) ? text : JSON.stringify(text))
 }
 
-function errorLines(err: unknown): readonly string[] {
+/** The way through the code is of use where Kith itself failed. JSON lines have it always. */
+const SEVERE: ReadonlySet<string> = new Set(['error', 'fatal'])
+
+function errorLines(err: unknown, whole: boolean): readonly string[] {
   if (typeof err !== 'object' || err === null) return []
-  const { stack, message } = err as { stack?: string; message?: string }
-  return (stack ?? message ?? '').split('\n').map((part) => `    ${printable(part)}`)
+  const { stack, message = '' } = err as { stack?: string; message?: string }
+  return (whole ? (stack ?? message) : message).split('\n').map((part) => `    ${printable(part)}`)
 }

@@ -71,7 +71,10 @@ async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
         AbortSignal.any([signal, until]),
       ),
     )
-    log.info({ socket: config.paths.socket, version }, 'ready')
+    const { home } = await node.view.status()
+    log.info({ socket: config.paths.socket, version, home: home?.name ?? 'none' }, 'ready')
+    if (home === null)
+      log.info('what next, in another terminal: kith home create NAME, or kith pair')
     await Promise.race([reset.promise, aborted(signal)])
   } finally {
     await scope[Symbol.asyncDispose]()

@@ -168,6 +168,21 @@ interface Keeper extends HomeKeeper, AsyncDisposable {
 async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keeper> {
   let current: Home | undefined
   const enter = async (ops: OpSet): Promise<Home> => (current = await startHome(base, ops, signal))
+  const store = (ops: OpSet): void =>
+    base.ops.append(
+      ops.home,
+      ops.entries.map(({ op }) => op),
+    )
+  const moveIn = async (ops: OpSet): Promise<Home> => {
+    store(ops)
+    try {
+      return await enter(ops)
+    } catch (error) {
+      // Better no home than one that people were told this device is not in.
+      base.ops.forget()
+      throw error
+    }
+  }
 
   const known = base.ops.home()
   if (known !== undefined) await enter(storedOps(base, known))
@@ -181,25 +196,14 @@ async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keep
     },
     async found(genesis: Op) {
       if (current !== undefined) throw alreadyHome()
-      const ops = opSetOf(base, genesis.id, [genesis.bytes])
-      base.ops.append(genesis.id, [genesis])
-      try {
-        return await enter(ops)
-      } catch (error) {
-        // Nobody knows of it: better no home than one that its owner was told was not made.
-        base.ops.forget()
-        throw error
-      }
+      return moveIn(opSetOf(base, genesis.id, [genesis.bytes]))
     },
     async join(home, received, role) {
       const ops = opSetOf(base, home, received)
       const device = reduce(ops).devices.get(toHex(base.signer.key))
       if (device?.role !== role) throw new NodeError('NODE_DENIED', 'The grant is not for this.')
-      base.ops.append(
-        home,
-        ops.entries.map(({ op }) => op),
-      )
-      if (current === undefined) await enter(ops)
+      if (current === undefined) await moveIn(ops)
+      else store(ops)
     },
     async [Symbol.asyncDispose]() {
       await current?.[Symbol.asyncDispose]()

@@ -24,7 +24,7 @@ export function pickNode() {
   } catch {
     process.stderr.write(
       `Kith needs Node.js ${OLDEST_MAJOR} or newer. This is ${process.version}, and the package ${name}, which brings one along, is not installed.\n` +
-        `Run "npm ci" again without --omit=optional, or install Node.js ${OLDEST_MAJOR}.\n`,
+        `Run "npm ci" again without --omit=optional, or install Node.js ${OLDEST_MAJOR}. Kith brings it along for 64-bit Linux on x86 and ARM.\n`,
     )
     return process.exit(1)
   }

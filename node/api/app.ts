@@ -202,7 +202,21 @@ function check<Schema extends v.GenericSchema<unknown, unknown>>(
   const [issue] = result.issues
   const path = issue === undefined ? null : v.getDotPath(issue)
   // valibot's messages may repeat the input, which may be a secret: say only where and what kind.
-  throw new HttpError('HTTP_BAD_REQUEST', `${path ?? 'input'}: ${issue?.type ?? 'invalid'}`)
+  throw new HttpError('HTTP_BAD_REQUEST', `${path ?? 'input'}: ${ruleText(issue)}`)
+}
+
+/** The rule that was broken, from the schema alone. */
+function ruleText(issue: v.BaseIssue<unknown> | undefined): string {
+  const rule = issue?.type ?? 'invalid'
+  const limit = issue !== undefined && 'requirement' in issue ? String(issue.requirement) : ''
+  const texts: Readonly<Record<string, string>> = {
+    min_length: 'must not be empty',
+    max_bytes: `must not be longer than ${limit} bytes`,
+    min_value: `must be ${limit} or more`,
+    max_value: `must be ${limit} or less`,
+    regex: 'has characters that are not allowed',
+  }
+  return texts[rule] ?? rule
 }
 
 function addStaticFiles(app: Hono<Env>, files: ReadonlyMap<string, StaticFile>): void {

@@ -171,12 +171,19 @@ function listen(server: Server, options: ListenOptions): Promise<void> {
   })
 }
 
+/** An answer that is on its way, such as that of a reset, has this long to arrive. */
+const LAST_ANSWER_MS = 500
+const IDLE_CHECK_MS = 20
+
 function closing(server: Server): AsyncDisposable {
   return {
     async [Symbol.asyncDispose]() {
       const closed = new Promise((resolve) => server.close(resolve))
-      server.closeAllConnections()
+      const tidy = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
+      const cut = setTimeout(() => server.closeAllConnections(), LAST_ANSWER_MS)
       await closed
+      clearInterval(tidy)
+      clearTimeout(cut)
     },
   }
 }

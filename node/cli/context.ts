@@ -44,6 +44,19 @@ export interface Cli {
 
 const MAX_TIMEOUT_MS = 24 * 60 * 60_000
 
+/** A person stopped it: an ordinary end, with nothing to explain. */
+export class Stopped extends Error {
+  readonly exit: number
+
+  constructor(exit: number, message = '') {
+    super(message)
+    this.exit = exit
+  }
+}
+
+/** As shells count a process that a signal ended: 128 and the signal's number. */
+export const EXIT_INTERRUPTED = 130
+
 type Flags = Readonly<Record<string, unknown>>
 type Environment = Readonly<Record<string, string | undefined>>
 

@@ -92,6 +92,8 @@ function isState(state: string): state is DeviceState {
 export function errorProblem(error: unknown): Problem {
   if (error instanceof ApiError) {
     const { code, message, status, hint } = error
+    // What was typed breaks a rule of the API: the rule says more than that it was broken.
+    if (code === 'HTTP_BAD_REQUEST' && hint !== undefined) return { status, code, title: hint }
     return { status, code, title: message, ...(hint === undefined ? {} : { detail: hint }) }
   }
   const problem = problemOf(error)

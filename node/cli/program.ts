@@ -169,13 +169,13 @@ function addReadings(program: Command, run: Run): void {
   sensors.action(run(async () => (await load()).sensors))
   sensors
     .command('enable')
-    .argument('<sensor>')
-    .description('switch a sensor on')
+    .argument('<sensor...>')
+    .description('switch sensors on')
     .action(run(async () => (await load()).enable))
   sensors
     .command('disable')
-    .argument('<sensor>')
-    .description('switch a sensor off')
+    .argument('<sensor...>')
+    .description('switch sensors off')
     .action(run(async () => (await load()).disable))
   sensors
     .command('push')

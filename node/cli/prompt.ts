@@ -1,10 +1,12 @@
 /** Questions to a person at a terminal. They go to standard error: standard output is the result's. */
 import process from 'node:process'
 
-import { NodeError } from '../errors.ts'
-import type { Cli } from './context.ts'
+import { ApiError } from '../api/problem.ts'
+import { EXIT, NodeError } from '../errors.ts'
+import { EXIT_INTERRUPTED, Stopped, type Cli } from './context.ts'
+import { errorProblem, errorText } from './print.ts'
 
-/** @throws NodeError NODE_USAGE where the person gives up */
+/** @throws Stopped where the person gives up */
 export async function askText(
   cli: Cli,
   message: string,
@@ -18,11 +20,30 @@ export async function askText(
     validate: (value) => validate(value ?? ''),
   })
   cli.signal.throwIfAborted()
-  if (isCancel(answer)) throw gaveUp()
+  if (isCancel(answer)) throw gaveUp(EXIT_INTERRUPTED)
   return answer.trim()
 }
 
-/** Returns only after a yes; --yes is one. @throws NodeError NODE_USAGE where nobody is there to ask */
+/** Ask, and ask again for as long as `use` finds the answer mistyped. Nothing was done then. */
+export async function askUntil<T>(
+  cli: Cli,
+  message: string,
+  use: (typed: string) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    const typed = await askText(cli, message, (text) =>
+      text.trim() === '' ? 'Nothing was typed.' : undefined,
+    )
+    try {
+      return await use(typed)
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== 'NODE_USAGE') throw error
+      cli.note(errorText(errorProblem(error), false))
+    }
+  }
+}
+
+/** Returns only after a yes; --yes is one. @throws Stopped, NodeError NODE_USAGE where nobody is there to ask */
 export async function confirm(cli: Cli, message: string): Promise<void> {
   if (cli.options.yes) return
   if (!cli.terminal || cli.options.json) {
@@ -38,9 +59,10 @@ export async function confirm(cli: Cli, message: string): Promise<void> {
     signal: cli.signal,
   })
   cli.signal.throwIfAborted()
-  if (yes !== true) throw gaveUp()
+  if (prompts.isCancel(yes)) throw gaveUp(EXIT_INTERRUPTED)
+  if (!yes) throw gaveUp(EXIT.failed)
 }
 
-function gaveUp(): NodeError {
-  return new NodeError('NODE_USAGE', 'Stopped. Nothing was changed.')
+function gaveUp(exit: number): Stopped {
+  return new Stopped(exit, 'Stopped. Nothing was changed.')
 }

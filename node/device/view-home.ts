@@ -151,7 +151,7 @@ function recoverWith(base: DeviceBase, home: Home, input: RecoverInput): Members
   }
   const stolen = (input.remove ?? []).map((ref) => resolveDevice(ref, deviceRows(base, home)))
   if (stolen.some(({ self }) => self)) {
-    throw new NodeError('NODE_USAGE', 'This device cannot both recover the home and be removed.')
+    throw new NodeError('NODE_CONFLICT', 'This device cannot both recover the home and be removed.')
   }
   const { key } = base.signer
   if (members.self?.role !== 'owner') {

@@ -185,7 +185,9 @@ class Turn {
   #dialled(event: Extract<DialerEvent, { type: 'dialled' }>, peer: PeerState): void {
     const next = { ...peer, dialing: false }
     this.#peers.set(event.peer, next)
-    if (!event.ok && peer.connections.size === 0) this.#retry(event.peer, next)
+    if (peer.connections.size > 0) return
+    // A connection may be gone before anyone told us of it: then nothing else is planned.
+    if (!event.ok || peer.dueMs === undefined) this.#retry(event.peer, next)
   }
 
   #retry(name: string, peer: PeerState): void {

@@ -1,7 +1,6 @@
 /** A libp2p node with every limit set: Noise, yamux, identify and ping over zoned TCP. */
 import { noise } from '@chainsafe/libp2p-noise'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
-import { identify } from '@libp2p/identify'
 import type { Connection, ConnectionGater, Libp2p, PeerDiscovery } from '@libp2p/interface'
 import { ping } from '@libp2p/ping'
 import { yamux } from '@libp2p/yamux'
@@ -11,6 +10,7 @@ import { createLibp2p } from 'libp2p'
 import type { Logger } from 'pino'
 
 import { mayCrossWire } from './addresses.ts'
+import { zonelessIdentify } from './identify.ts'
 import { libp2pLogger } from './libp2p-log.ts'
 import type { ZonedTcp } from './transport.ts'
 
@@ -94,9 +94,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     // Probes with a reason find a dead peer sooner; dialing.ts makes them.
     connectionMonitor: { enabled: false },
     services: {
-      ...(options.bare === true
-        ? {}
-        : { identify: identify({ runOnConnectionOpen: false }), ping: ping() }),
+      ...(options.bare === true ? {} : { identify: zonelessIdentify(), ping: ping() }),
       parts: (parts: HostComponents) => {
         components = parts
         return {}

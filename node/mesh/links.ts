@@ -7,6 +7,9 @@
  */
 import { networkInterfaces } from 'node:os'
 
+import { parseIp6 } from '../../protocols/discovery/index.ts'
+import { equalBytes } from '../../protocols/wire/index.ts'
+
 import type { Clock } from '../env.ts'
 
 export interface Link {
@@ -107,6 +110,20 @@ export function compareLinks(
   return change.gained.length + change.lost.length + change.changed.length === 0
     ? undefined
     : change
+}
+
+/** Autoconfigured prefixes are this long (RFC 4862). */
+const PREFIX_BYTES = 8
+
+/** The name of the first link with an address of the same /64 as `host`: both are on it. */
+export function linkOfPrefix(links: readonly Link[], host: string): string | undefined {
+  const prefix = parseIp6(host)?.subarray(0, PREFIX_BYTES)
+  if (prefix === undefined) return undefined
+  const sharesPrefix = (own: string): boolean => {
+    const other = parseIp6(own)?.subarray(0, PREFIX_BYTES)
+    return other !== undefined && equalBytes(prefix, other)
+  }
+  return links.find(({ ip6 }) => ip6.some(sharesPrefix))?.name
 }
 
 /** The name of the link that has the address `host`. */

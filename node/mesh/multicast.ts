@@ -1,14 +1,15 @@
 /**
  * One UDP socket on [::]:5353, shared with avahi and other devices on this machine, and a group
- * membership for each interface. Which interface a packet came in by is read from the sender's zone:
- * multicast DNS comes from link-local sources, and what comes from elsewhere is dropped.
+ * membership for each interface. Which interface a packet came in by is read from the sender's zone,
+ * or, where an interface has no link-local address, from the prefix that it shares with the sender.
+ * What comes from elsewhere is dropped (RFC 6762 section 11).
  */
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
 
 import type { Logger } from 'pino'
 
 import type { Clock } from '../env.ts'
-import type { Link } from './links.ts'
+import { linkOfPrefix, type Link } from './links.ts'
 
 export interface Multicast extends AsyncDisposable {
   /** Interfaces that are members of the group. */
@@ -101,10 +102,11 @@ class GroupSocket implements Multicast {
   }
 
   #receive(packet: Buffer, from: RemoteInfo): void {
-    const zone = from.address.split('%')[1]
-    if (zone === undefined || !this.#joined.has(zone)) return
+    const [host = '', zone] = from.address.split('%')
+    const link = zone ?? linkOfPrefix(this.#links, host)
+    if (link === undefined || !this.#joined.has(link)) return
     const bytes = new Uint8Array(packet.buffer, packet.byteOffset, packet.byteLength)
-    this.#deps.onPacket(bytes, zone)
+    this.#deps.onPacket(bytes, link)
   }
 
   #joinAll(): void {

@@ -2,7 +2,7 @@
  * @libp2p/tcp with what link-local IPv6 needs. The stock transport drops the zone of an address that
  * it dials, fails on one that it accepts, and leaves link-local addresses out of what it listens on.
  * Here all three carry the zone. It also writes each message with one system call, remembers the
- * local address of every connection, and asks `admit` before a handshake costs anything.
+ * local address of every connection, and asks `admit` before a socket costs anything.
  */
 import { networkInterfaces } from 'node:os'
 import type { AddressInfo, Server, Socket } from 'node:net'
@@ -16,7 +16,7 @@ import type {
   Upgrader,
 } from '@libp2p/interface'
 import { tcp, type TCPComponents } from '@libp2p/tcp'
-import { getNetConfig } from '@libp2p/utils'
+import { getNetConfig, ipPortToMultiaddr } from '@libp2p/utils'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
 import type { Uint8ArrayList } from 'uint8arraylist'
 
@@ -93,24 +93,26 @@ function withZones(
       return dial(address, { ...options, ...host, upgrader })
     },
     createListener(options: CreateListenerOptions): Listener {
-      const zones = new WeakMap<Socket, string>()
+      const accepted = new WeakMap<Socket, Accepted>()
       const upgrader = intercept(
         options.upgrader,
         'upgradeInbound',
         async (connection, upgrade) => {
-          const zone = zones.get(connection.socket)
-          if (zone !== undefined) connection.remoteAddr = addZone(connection.remoteAddr, zone)
-          const release = admit(connection.remoteAddr)
-          if (release === undefined) throw new Error('too many handshakes')
+          const { remote, release } = accepted.get(connection.socket) ?? {}
+          if (remote !== undefined) connection.remoteAddr = remote
           prepare(connection)
           try {
             return await upgrade()
           } finally {
-            release()
+            release?.()
           }
         },
       )
-      return zonedListener(createListener({ ...options, upgrader }), zones)
+      return zonedListener(createListener({ ...options, upgrader }), (socket) => {
+        const admitted = accept(socket, admit)
+        if (admitted !== undefined) accepted.set(socket, admitted)
+        return admitted !== undefined
+      })
     },
   })
 }
@@ -135,14 +137,43 @@ function intercept<T>(
   })
 }
 
-/** Take the zone off what the stock listener cannot read, and put link-local addresses into its list. */
-function zonedListener(listener: Listener, zones: WeakMap<Socket, string>): Listener {
+/** A socket that may begin its handshake. */
+interface Accepted {
+  /** With our zone where it is link-local. */
+  readonly remote: Multiaddr
+  /** The handshake has ended. */
+  readonly release: () => void
+}
+
+/** Undefined where the socket is refused. Takes the zone off it, which the stock listener cannot read. */
+function accept(socket: Socket, admit: Admit): Accepted | undefined {
+  const [host, zone] = (socket.remoteAddress ?? '').split('%')
+  if (host === undefined || host === '' || socket.remotePort === undefined) return undefined
+  const plain = ipPortToMultiaddr(host, socket.remotePort)
+  const remote = zone === undefined ? plain : addZone(plain, zone)
+  const release = admit(remote)
+  if (release === undefined) return undefined
+  if (zone !== undefined) Object.defineProperty(socket, 'remoteAddress', { value: host })
+  let held = true
+  const once = (): void => {
+    if (held) release()
+    held = false
+  }
+  socket.once('close', once)
+  return { remote, release: once }
+}
+
+/**
+ * Turn sockets away before libp2p makes anything for them, and put link-local addresses into the
+ * listener's list.
+ */
+function zonedListener(listener: Listener, mayEnter: (socket: Socket) => boolean): Listener {
   const { server } = listener as Listener & { readonly server: Server }
-  server.prependListener('connection', (socket) => {
-    const [host, zone] = (socket.remoteAddress ?? '').split('%')
-    if (zone === undefined) return
-    zones.set(socket, zone)
-    Object.defineProperty(socket, 'remoteAddress', { value: host })
+  const stock = server.listeners('connection')
+  server.removeAllListeners('connection')
+  server.on('connection', (socket) => {
+    if (!mayEnter(socket)) return void socket.resetAndDestroy()
+    for (const enter of stock) Reflect.apply(enter, server, [socket])
   })
   const getAddrs = listener.getAddrs.bind(listener)
   return Object.assign(listener, {

@@ -186,11 +186,18 @@ function readSecret({ code, qr }: AdmissionInput): PairingSecret {
     if (code !== undefined) return { kind: 'code', code: parseCode(code) }
     return { kind: 'qr', ticket: decodeQr(qr ?? '') }
   } catch (cause) {
-    throw new NodeError('NODE_USAGE', (cause as Error).message, {
+    const why = code === undefined ? (cause as Error).message : mistyped(code)
+    throw new NodeError('NODE_USAGE', why, {
       cause,
-      hint: 'No try was spent. Type the eleven digits as the new device shows them.',
+      hint: 'Nothing was sent, and no try was spent.',
     })
   }
+}
+
+function mistyped(code: string): string {
+  return code.replaceAll(/[^0-9]/g, '').length === 11
+    ? 'That is not the code on the device: a digit is wrong.'
+    : 'A code has eleven digits, like 12-3456-7890-2.'
 }
 
 const HINTS: Partial<Record<string, string>> = {

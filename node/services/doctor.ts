@@ -112,12 +112,17 @@ function checkPort(patient: Patient): Check {
   }
   const elsewhere =
     patient.port !== 0 && !mesh.addresses.some((one) => one.includes(`/tcp/${patient.port}`))
-  if (!elsewhere) return ok('port', mesh.addresses.join(', '))
+  if (!elsewhere) return ok('port', mesh.addresses.map(withoutPeer).join(', '))
   return bad(
     'port',
     `Port ${patient.port} was taken; the mesh listens on another one.`,
     'Devices still find it. If a firewall allows only the usual port, stop the program that holds it, or set mesh.port.',
   )
+}
+
+/** Every address ends in this device's own peer id; it says nothing here. */
+function withoutPeer(address: string): string {
+  return address.replace(/\/p2p\/[^/]+$/, '')
 }
 
 function checkMulticast(patient: Patient): Check {
@@ -137,6 +142,8 @@ function checkMulticast(patient: Patient): Check {
 function checkPeers(patient: Patient): Check {
   const mesh = patient.mesh()
   if (mesh === undefined) return ok('peers', 'None without a home.')
+  // The cause stands under "home" already; a firewall has no part in it.
+  if (patient.removed()) return ok('peers', 'None: this device was removed from its home.')
   const total = mesh.connected + mesh.absent.length
   if (total === 0) return ok('peers', 'This is the only device of the home.')
   const names = (announced: boolean): string =>

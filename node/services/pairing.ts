@@ -138,7 +138,7 @@ class CandidateService implements Candidate {
       this.#stop.signal,
     )
     const openMs = Math.min(window.remainingMs, minutes * 60_000)
-    const expiresAt = clock.now() + openMs
+    const expiresAt = Math.round(clock.now() + openMs)
     const cancelExpiry = clock.timer(openMs, () => void this.#end(opened, 'expired'))
     const opened: Open = {
       window,
@@ -212,7 +212,8 @@ class CandidateService implements Candidate {
     const code = error instanceof PairingError ? error.code : 'WIRE'
     log.warn({ peer: peerIdOf(peer), address, code }, 'pairing refused')
     if (code !== 'PAIRING_CODE_MISMATCH') return
-    journal.record('pairing.tried', { text: `A wrong code was tried from ${address}.`, triesLeft })
+    const text = `A wrong code was tried from ${hostOf(address)}, by the device ${fingerprintOf(peer)}.`
+    journal.record('pairing.tried', { text, triesLeft })
   }
 
   async #end(which: Open, reason: string): Promise<void> {
@@ -221,7 +222,12 @@ class CandidateService implements Candidate {
     which.window.close()
     which.cancelExpiry()
     this.#deps.journal.record('pairing.closed', { reason })
-    await which.listener[Symbol.asyncDispose]()
+    try {
+      await which.listener[Symbol.asyncDispose]()
+    } catch (err) {
+      // The window is closed whatever became of its host: each run asks it before it answers.
+      this.#deps.log.warn({ err }, 'pairing host did not close cleanly')
+    }
   }
 
   #qrText({ window, listener }: Open): string {
@@ -235,6 +241,12 @@ class CandidateService implements Candidate {
         .slice(0, 4),
     })
   }
+}
+
+/** `fe80::1%eth0` of `/ip6zone/eth0/ip6/fe80::1/tcp/1`. */
+function hostOf(address: string): string {
+  const [, zone, host = address] = /^(?:\/ip6zone\/([^/]+))?\/ip[46]\/([^/]+)/.exec(address) ?? []
+  return zone === undefined ? host : `${host}%${zone}`
 }
 
 function orTooOften<T>(act: () => T): T {

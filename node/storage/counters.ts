@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite'
 
 import type { WindowRecord, WindowStore } from '../../protocols/pairing/index.ts'
 import { systemBoot, type Boot } from '../boot.ts'
-import { type Migration, transaction } from './db.ts'
+import { changeOrExplain, type Migration } from './db.ts'
 
 export const migration: Migration = {
   version: 3,
@@ -32,7 +32,7 @@ export function createWindowStore(db: DatabaseSync, boot: Boot = systemBoot()): 
         tries: Number(row['tries']),
       })),
     save(records) {
-      transaction(db, () => {
+      changeOrExplain(db, () => {
         clear.run()
         for (const [position, { openedUptimeMs, tries }] of records.entries()) {
           insert.run(position, boot.id, openedUptimeMs, tries)

@@ -66,3 +66,19 @@ export function transaction<T>(db: DatabaseSync, work: () => T): T {
     throw error
   }
 }
+
+/** `SQLITE_FULL` */
+const FULL = 13
+
+/** As `transaction`. @throws NodeError NODE_DATABASE, for people, where the disk is full */
+export function changeOrExplain<T>(db: DatabaseSync, work: () => T): T {
+  try {
+    return transaction(db, work)
+  } catch (cause) {
+    if ((cause as { errcode?: number }).errcode !== FULL) throw cause
+    throw new NodeError('NODE_DATABASE', 'The disk of this device is full.', {
+      cause,
+      hint: 'Nothing was changed. Free some space there, then try again.',
+    })
+  }
+}

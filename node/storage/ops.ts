@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite'
 
 import { equalBytes } from '../../protocols/wire/index.ts'
 import { NodeError } from '../errors.ts'
-import { transaction, type Migration } from './db.ts'
+import { changeOrExplain, type Migration } from './db.ts'
 
 export const migration: Migration = {
   version: 1,
@@ -62,7 +62,7 @@ export function openOpStore(db: DatabaseSync): OpStore {
     loadAll: () =>
       (selectOps.all() as { bytes: Uint8Array }[]).map(({ bytes }) => Uint8Array.from(bytes)),
     append(of, ops) {
-      transaction(db, () => {
+      changeOrExplain(db, () => {
         const current = home()
         if (current === undefined) insertHome.run(of)
         else if (!equalBytes(current, of)) {
@@ -74,7 +74,7 @@ export function openOpStore(db: DatabaseSync): OpStore {
       })
     },
     forget() {
-      transaction(db, () => db.exec('DELETE FROM member_ops; DELETE FROM home'))
+      changeOrExplain(db, () => db.exec('DELETE FROM member_ops; DELETE FROM home'))
     },
   }
 }

@@ -52,9 +52,16 @@ function where<T>(type: Type<T>, holds: (value: T) => boolean, what: string): Ty
   }
 }
 
+/**
+ * Controls, breaks of lines, and what cannot be seen. Named one by one: a class of Unicode that grows
+ * from version to version would part devices that read one op with different versions.
+ */
+const UNSEEN =
+  /[\p{Cc}\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/u
+
 const name = where(
   text(NAME_BYTES),
-  (value) => value.trim() === value && value !== '' && !/\p{C}/u.test(value),
+  (value) => value.trim() === value && value !== '' && !UNSEEN.test(value),
   'not a name',
 )
 

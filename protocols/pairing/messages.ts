@@ -31,8 +31,9 @@ export type PairingRole = Infer<typeof role>
 const intent = oneOf('join', 'recover')
 export type PairingIntent = Infer<typeof intent>
 
-/** Characters that move the cursor, end the line or turn the direction of what people read. */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u
+/** Controls, breaks of lines, and what cannot be seen: what no name in a home may have either. */
+const UNSEEN =
+  /[\p{Cc}\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/u
 
 const plainText = text(64)
 /** A device's name: 1..64 bytes of text that a terminal can show. */
@@ -42,7 +43,8 @@ const name: Type<string> = {
 }
 
 function printable(value: string): string {
-  if (value.length === 0 || UNPRINTABLE.test(value)) throw new TypeError('not a name')
+  if (value.length === 0 || value.trim() !== value || UNSEEN.test(value))
+    throw new TypeError('not a name')
   return value
 }
 

@@ -3,11 +3,14 @@ import type { ByteStream } from '../../protocols/wire/index.ts'
 /**
  * Two ends of a stream whose window is really bounded: `send` says no above `windowBytes`, and
  * `drain` comes when the other end has taken enough. (In-memory pairs made for libp2p's own tests
- * buffer without limit.)
+ * buffer without limit.) A slow one delivers `perTurn` pieces in each turn of the event loop.
  */
-export function boundedPair(windowBytes: number): [BoundedStream, BoundedStream] {
-  const a = new BoundedStream(windowBytes)
-  const b = new BoundedStream(windowBytes)
+export function boundedPair(
+  windowBytes: number,
+  perTurn = Infinity,
+): [BoundedStream, BoundedStream] {
+  const a = new BoundedStream(windowBytes, perTurn)
+  const b = new BoundedStream(windowBytes, perTurn)
   a.peer = b
   b.peer = a
   return [a, b]
@@ -15,6 +18,8 @@ export function boundedPair(windowBytes: number): [BoundedStream, BoundedStream]
 
 export class BoundedStream extends EventTarget {
   readonly #windowBytes: number
+  readonly #perTurn: number
+  #due = false
   peer: BoundedStream | undefined
   status: ByteStream['status'] = 'open'
   writableNeedsDrain = false
@@ -24,8 +29,9 @@ export class BoundedStream extends EventTarget {
   bytes = 0
   mostBytes = 0
 
-  constructor(windowBytes: number) {
+  constructor(windowBytes: number, perTurn: number) {
     super()
+    this.#perTurn = perTurn
     this.#windowBytes = windowBytes
   }
 
@@ -36,7 +42,7 @@ export class BoundedStream extends EventTarget {
     peer.bytes += data.length
     peer.mostBytes = Math.max(peer.mostBytes, peer.bytes)
     this.writableNeedsDrain = peer.bytes > this.#windowBytes
-    setImmediate(() => peer.#deliver())
+    peer.#schedule()
     return !this.writableNeedsDrain
   }
 
@@ -46,7 +52,7 @@ export class BoundedStream extends EventTarget {
 
   resume(): void {
     this.#paused = false
-    setImmediate(() => this.#deliver())
+    this.#schedule()
   }
 
   abort(error: Error): void {
@@ -55,13 +61,21 @@ export class BoundedStream extends EventTarget {
     this.dispatchEvent(Object.assign(new Event('close'), { error }))
   }
 
+  #schedule(): void {
+    if (this.#due) return
+    this.#due = true
+    setImmediate(() => this.#deliver())
+  }
+
   #deliver(): void {
-    while (!this.#paused) {
+    this.#due = false
+    for (let i = 0; i < this.#perTurn && !this.#paused; i++) {
       const data = this.#incoming.shift()
       if (data === undefined) break
       this.bytes -= data.length
       this.dispatchEvent(Object.assign(new Event('message'), { data }))
     }
+    if (!this.#paused && this.#incoming.length > 0) this.#schedule()
     const { peer } = this
     if (peer?.writableNeedsDrain && this.bytes <= this.#windowBytes / 2) {
       peer.writableNeedsDrain = false

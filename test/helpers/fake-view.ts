@@ -117,10 +117,11 @@ function op(type: string, device: string): OpView {
 
 function answers(log: readonly EventView[], changed: () => Promise<void>): NodeView {
   const find = (ref: string): DeviceRow => resolveDevice(ref, DEVICES)
+  let id = '12D3KooWkitchen'
   return {
     status: async () => ({
       version: '0.1.0',
-      device: { id: '12D3KooWkitchen', name: 'kitchen', fingerprint: 'aaaa2222' },
+      device: { id, name: 'kitchen', fingerprint: 'aaaa2222' },
       home: null,
       role: null,
       addrs: [],
@@ -193,7 +194,9 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
     ],
     incidents: async ({ device }) =>
       device === undefined || device === 'garden' ? [INCIDENT] : [],
-    reset: async () => undefined,
+    async reset() {
+      id = '12D3KooWnobody'
+    },
     config: async () => [{ key: 'mesh.port', value: 4646, source: 'default' }],
     events: (since, signal) => eventsAfter(since ?? log.length, { log, changed }, signal),
   }

@@ -13,6 +13,7 @@ const PROBES = {
   chromium: () => withPrograms(['chromium']),
   strace: () => withPrograms(['strace']) ?? withTracing(),
   mosquitto: () => withPrograms(['mosquitto']),
+  terminal: () => withPrograms(['script', 'stty']),
   avahi: () => withPrograms(['avahi-daemon', 'avahi-browse', 'dbus-daemon']),
 } as const satisfies Record<string, () => string | undefined>
 

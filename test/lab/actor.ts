@@ -6,7 +6,13 @@ import { fileURLToPath } from 'node:url'
 
 import type { World } from './netns.ts'
 
-export type ActorName = 'mdns-flood' | 'plain-libp2p' | 'rogue-member' | 'silent-sockets' | 'trap'
+const ACTORS = {
+  'mdns-flood': new URL('actors/mdns-flood.ts', import.meta.url),
+  'plain-libp2p': new URL('actors/plain-libp2p.ts', import.meta.url),
+  'rogue-member': new URL('actors/rogue-member.ts', import.meta.url),
+  'silent-sockets': new URL('actors/silent-sockets.ts', import.meta.url),
+  trap: new URL('actors/trap.ts', import.meta.url),
+} as const
 
 export interface Actor {
   /** The next line that it prints. @throws Error where it has ended */
@@ -19,10 +25,10 @@ export interface Actor {
 export function startActor(
   world: World,
   device: string,
-  name: ActorName,
+  name: keyof typeof ACTORS,
   args: readonly string[],
 ): Actor {
-  const file = fileURLToPath(new URL(`actors/${name}.ts`, import.meta.url))
+  const file = fileURLToPath(ACTORS[name])
   const child: ChildProcess = world.spawn(device, [process.execPath, file, ...args], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })

@@ -1,6 +1,6 @@
 /*
  *      oak (eth0: fd4b:…::1, port 4646) ──┐
- *      elm (eth0: fd4b:…::2) ───────────  switch "lan"     mallory has forty addresses, the LAN, and
+ *      elm (eth0: fd4b:…::2, any port) ─  switch "lan"     mallory has forty addresses, the LAN, and
  *      mallory (eth0: fd4b:…::bad:…) ─────┘                no key of the home
  *
  * What a stranger on the LAN can do to a home, and how little that is.
@@ -20,12 +20,15 @@ const HOST = 'fd4b:17:5e:1::1'
 const HOSTILE = Array.from({ length: 40 }, (_, i) => `fd4b:17:5e:1::bad:${(i + 1).toString(16)}`)
 
 const SILENT_SOCKETS = 30
+const CHURN_HOLD_MS = 20
+const CHURN_READINGS = 3
 const KNOCKS = 200
 const LIES_PER_MINUTE = 10_000
 const FLOOD_MS = 8000
 /** What the attack may cost. */
 const ONLINE_UNDER_ATTACK_MS = 3000
 const MAX_CPU = 0.3
+const MAX_CPU_CHURN = 0.5
 const MAX_GROWTH_BYTES = 64 * 1024 * 1024
 /** The dialer tries one member four times a second at most. */
 const MAX_DIALS_PER_SECOND = 4
@@ -43,7 +46,7 @@ describe('a stranger on the LAN', needs('namespaces'), () => {
           { device: 'mallory', interface: 'eth0', addresses: HOSTILE.map((one) => `${one}/64`) },
         ],
       },
-      { others: ['mallory'], settings: { oak: quiet, elm: quiet } },
+      { others: ['mallory'], settings: { oak: quiet, elm: { ...quiet, 'mesh.port': '0' } } },
     )
     await lab.makeHome()
     await lab.online(NAMES, ONLINE_LIMIT_MS)
@@ -64,6 +67,7 @@ describe('a stranger on the LAN', needs('namespaces'), () => {
     const silent = startActor(lab.world, 'mallory', 'silent-sockets', [
       HOST,
       PORT,
+      '0',
       ...HOSTILE.slice(0, SILENT_SOCKETS),
     ])
     assert.equal(await silent.line(), 'held')
@@ -74,6 +78,26 @@ describe('a stranger on the LAN', needs('namespaces'), () => {
     }
     t.diagnostic(`${await silent.finish()} silent connections`)
     await lab.freshReading('oak', 'elm', READING_LIMIT_MS)
+  })
+
+  it('opens sockets as fast as it can, and closes them again', async (t) => {
+    const oak = lab.device('oak')
+    const before_ = await oak.usage()
+    const args = [HOST, PORT, String(CHURN_HOLD_MS), ...HOSTILE]
+    const churn = startActor(lab.world, 'mallory', 'silent-sockets', args)
+    assert.equal(await churn.line(), 'held')
+    const ms = await restarted('elm')
+    t.diagnostic(`online ${Math.round(ms)} ms after a restart of elm`)
+    assert.ok(ms < ONLINE_UNDER_ATTACK_MS, `${ms} ms`)
+    for (let i = 0; i < CHURN_READINGS; i++) await lab.freshReading('oak', 'elm', READING_LIMIT_MS)
+    const after_ = await oak.usage()
+    const cpu = cpuBetween(before_, after_)
+    const growth = after_.rssBytes - before_.rssBytes
+    t.diagnostic(
+      `${await churn.finish()} sockets, ${Math.round(cpu * 100)} % CPU, ${Math.round(growth / 1024)} KiB more`,
+    )
+    assert.ok(cpu < MAX_CPU_CHURN, `${cpu} of a core`)
+    assert.ok(growth < MAX_GROWTH_BYTES, `${growth} bytes`)
   })
 
   it('is refused before any protocol is named, however often it comes', async (t) => {

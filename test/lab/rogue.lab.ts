@@ -18,9 +18,9 @@ const PORT = '4646'
 const HOST = 'fd4b:17:5e:1::1'
 const ONLINE_LIMIT_MS = 30_000
 const READING_LIMIT_MS = 15_000
-const RAGE_MS = 12_000
+const RAGE_MS = 8000
 const RAGE_LIMIT_MS = 90_000
-const MAX_GROWTH_BYTES = 96 * 1024 * 1024
+const MAX_GROWTH_BYTES = 128 * 1024 * 1024
 /** Readings come every second and wait for a second at most. */
 const MAX_SILENCE_MS = 6000
 

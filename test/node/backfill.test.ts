@@ -30,7 +30,8 @@ import { timeOf } from '../helpers/time.ts'
 
 const [sensor, hub] = [deviceOf('sensor'), deviceOf('hub')]
 const members = [sensor, hub].map(({ key }) => ({ key, publishes: true }))
-const WINDOW_BYTES = 16 * 1024
+/** As much as a connection may swallow before it says that it is slow. */
+const WINDOW_BYTES = 1024 * 1024
 
 function memoryStore(packs: readonly Pack[] = []): PackStore {
   const store = openPackStore(openDatabase(':memory:', [migration]))
@@ -38,7 +39,7 @@ function memoryStore(packs: readonly Pack[] = []): PackStore {
   return store
 }
 
-/** A link to a holder that takes no more than a small window at a time. */
+/** A slow link to a holder, which sees nothing of that until a lot is on the way. */
 function linkTo(holder: PackStore) {
   const { signal } = new AbortController()
   const events = createEmitter<MeshEvents>((error) => {
@@ -51,7 +52,7 @@ function linkTo(holder: PackStore) {
     serve: async () => undefined,
     peers: () => [{ key: sensor.key, address: '', direction: 'outbound', sinceMs: 0 }],
     async open() {
-      const [near, far] = boundedPair(WINDOW_BYTES)
+      const [near, far] = boundedPair(WINDOW_BYTES, 1)
       streams.push(near)
       const open = (end: unknown): Channel =>
         openChannel(end as ByteStream, TELEMETRY, systemClock, signal)

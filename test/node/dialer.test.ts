@@ -295,6 +295,11 @@ function simulate(seed: number, count: number, lengthMs: number) {
 }
 
 describe('many dialers', () => {
+  it('dial again where a connection was gone before it was told of', () => {
+    const { open } = simulate(641_363_455, 2, 20_000)
+    assert.equal(open.size, 1)
+  })
+
   it('end with one connection for each pair, whatever failed on the way', () => {
     fc.assert(
       fc.property(fc.nat(), fc.integer({ min: 2, max: 6 }), (seed, count) => {

@@ -68,6 +68,12 @@ describe('the log', () => {
     assert.match(json.lines.join(''), /^\{.*\}\n$/)
   })
 
+  it('shows what went wrong elsewhere in one line', () => {
+    const { log, lines } = capture({ format: 'text' })
+    log.warn({ err: new TypeError('reset') }, 'broke off')
+    assert.match(lines.join(''), /warn {2}broke off\n {4}reset\n$/)
+  })
+
   it('shows errors with their stack', () => {
     const { log, lines } = capture({ format: 'text' })
     log.error({ err: new TypeError('broken') }, 'failed')

@@ -9,7 +9,13 @@ import { systemClock, systemRandom } from '../../node/env.ts'
 import { addressesOn, isLinkLocal, mayCrossWire, withZone } from '../../node/mesh/addresses.ts'
 import { createBudget } from '../../node/mesh/budget.ts'
 import { createGater, type Refusal } from '../../node/mesh/gater.ts'
-import { compareLinks, watchLinks, type Link, type LinkChange } from '../../node/mesh/links.ts'
+import {
+  compareLinks,
+  linkOfPrefix,
+  watchLinks,
+  type Link,
+  type LinkChange,
+} from '../../node/mesh/links.ts'
 import { dialCandidate, startPairingListener } from '../../node/mesh/pairing-host.ts'
 import { createPeerTable } from '../../node/mesh/peer-table.ts'
 import { race } from '../../node/mesh/race.ts'
@@ -34,6 +40,17 @@ describe('links', () => {
     assert.deepEqual(change?.changed, [after[0]])
     assert.deepEqual(change.gained, [after[1]])
     assert.deepEqual(change.lost, [before[1]])
+  })
+
+  it('tells by the prefix which link a sender without zone is on', () => {
+    const links = [
+      link('eth0', ['fe80::1', 'fd4b:17:5e:1::1']),
+      link('eth1', ['2a01:4f8:c17:5f::1']),
+    ]
+    assert.equal(linkOfPrefix(links, 'fd4b:17:5e:1:aa::9'), 'eth0')
+    assert.equal(linkOfPrefix(links, '2a01:4f8:c17:5f::9'), 'eth1')
+    assert.equal(linkOfPrefix(links, '2a01:4f8:c17:5e::9'), undefined)
+    assert.equal(linkOfPrefix(links, 'no address'), undefined)
   })
 
   it('takes an interface with another index for another interface', () => {

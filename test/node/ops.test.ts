@@ -53,6 +53,18 @@ describe('the store of membership ops', () => {
     assert.equal(store.loadAll().length, 1)
   })
 
+  it('says that the disk is full, and stores nothing then', () => {
+    const { db, store } = open()
+    store.append(genesis.id, [genesis])
+    db.exec('PRAGMA max_page_count = 1')
+    const large = { id: new Uint8Array(32), bytes: new Uint8Array(100_000) }
+    assert.throws(() => store.append(genesis.id, [...ops, large]), {
+      code: 'NODE_DATABASE',
+      message: 'The disk of this device is full.',
+    })
+    assert.equal(store.loadAll().length, 1)
+  })
+
   it('refuses ops of a second home, and takes them after a reset', () => {
     const { store } = open()
     const other = genesisOf('mallory')

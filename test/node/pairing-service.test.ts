@@ -52,7 +52,7 @@ describe('pairing by code', () => {
     assert.match((await add(2)).message, /3 tries left.*interfering/)
     assert.equal(room.candidate.status().triesLeft, 3)
     assert.deepEqual(await event(room, 'pairing.tried'), {
-      text: 'A wrong code was tried from /ip6/fe80::2.',
+      text: `A wrong code was tried from fe80::2, by the device ${fingerprintOf(MEMBER_KEY)}.`,
       triesLeft: 4,
     })
     assert.deepEqual([room.granted, room.accepted], [[], []])

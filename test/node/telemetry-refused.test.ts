@@ -6,10 +6,9 @@ import pino from 'pino'
 import { startTelemetry, type Telemetry } from '../../node/services/telemetry/index.ts'
 import { openDatabase } from '../../node/storage/db.ts'
 import { migration, openPackStore } from '../../node/storage/packs.ts'
-import { equalBytes, toHex } from '../../protocols/wire/index.ts'
+import { equalBytes } from '../../protocols/wire/index.ts'
 import { virtualClock } from '../helpers/clock.ts'
 import { MemoryNetwork } from '../helpers/memory-mesh.ts'
-import { seededRandom } from '../helpers/random.ts'
 import { CONTEXT, deviceOf, HOME, reading } from '../helpers/telemetry.ts'
 import { timeOf } from '../helpers/time.ts'
 
@@ -35,7 +34,6 @@ it('asks again where the other device did not know yet that it may read', async 
         sources: [],
         settings: { enabled: [], intervalMs: 1000, retentionMs: 1e12, maxBytes: 1e9 },
         clock,
-        random: seededRandom(toHex(signer.key)),
         log: pino({ level: 'silent' }),
       },
       new AbortController().signal,

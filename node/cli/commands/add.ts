@@ -1,9 +1,9 @@
 /** `kith add`, on an owner's device: the code of a new device, by argument, file or prompt. */
-import type { Role } from '../../api/view.ts'
+import type { AddedDeviceView, Role } from '../../api/view.ts'
 import { NodeError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
-import { askText } from '../prompt.ts'
+import { askUntil } from '../prompt.ts'
 import { readSecret } from '../save.ts'
 import { termsFrom, type TermOptions } from '../terms.ts'
 
@@ -19,31 +19,36 @@ const QR_PREFIX = 'kith:'
 export async function add(cli: Cli, code: string | undefined, options: AddOptions): Promise<void> {
   const { role, name, codeFile } = options
   const terms = termsFrom(options)
-  const text = await codeFrom(cli, code, codeFile)
-  cli.note('Looking for the device that shows this code …')
-  const secret = text.startsWith(QR_PREFIX) ? { qr: text } : { code: text }
-  const added = await cli.client.addDevice({ ...secret, role, name, ...terms }, cli.signal)
-  cli.result(
-    added,
-    () => `Added ${printable(added.name)} (${printable(added.fingerprint)}) as ${added.role}.`,
+  const use = (text: string): Promise<AddedDeviceView> => {
+    cli.note('Looking for the device that shows this code …')
+    const secret = text.startsWith(QR_PREFIX) ? { qr: text } : { code: text }
+    return cli.client.addDevice({ ...secret, role, name, ...terms }, cli.signal)
+  }
+  const given = await codeFrom(cli, code, codeFile)
+  const added =
+    given === undefined
+      ? await askUntil(cli, 'The code that the new device shows', use)
+      : await use(given)
+  cli.result(added, () =>
+    [
+      `Added ${printable(added.name)} (${printable(added.fingerprint)}) as ${added.role}.`,
+      'The new device shows the same name and fingerprint.',
+    ].join('\n'),
   )
 }
 
+/** Undefined where a person is there to be asked. */
 async function codeFrom(
   cli: Cli,
   code: string | undefined,
   codeFile: string | undefined,
-): Promise<string> {
+): Promise<string | undefined> {
   if (code !== undefined && codeFile !== undefined) {
     throw new NodeError('NODE_USAGE', 'Give the code once: as argument or by --code-file.')
   }
   if (code !== undefined) return code.trim()
   if (codeFile !== undefined) return readSecret(codeFile)
-  if (cli.terminal && !cli.options.json) {
-    return askText(cli, 'The code that the new device shows', (typed) =>
-      typed.trim() === '' ? 'It looks like 12-3456-7890-1.' : undefined,
-    )
-  }
+  if (cli.terminal && !cli.options.json) return undefined
   throw new NodeError('NODE_USAGE', 'The code of the new device is missing.', {
     hint: 'Run there: kith pair   and here: kith add CODE, or --code-file FILE, - for standard input',
   })

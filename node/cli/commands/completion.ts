@@ -49,6 +49,8 @@ ${cases(nodes)}
     esac
     break
   done
+  # Commands first; options only after a dash; else the shell's own file names.
+  [[ "\${COMP_WORDS[COMP_CWORD]}" == -* ]] || { words=" $words"; words="\${words%% -*}"; }
   COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _kith kith`

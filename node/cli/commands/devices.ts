@@ -1,5 +1,5 @@
 /** The devices of the home, and what an owner can change about them. */
-import type { DeviceRow, RemovalView, Role } from '../../api/view.ts'
+import type { DeviceRow, RemovalView, Role, StatusView } from '../../api/view.ts'
 import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
 import { ago, dateText, logText, span, stateText, table } from '../print.ts'
@@ -8,18 +8,27 @@ import { termsFrom, type TermOptions } from '../terms.ts'
 
 export async function status(cli: Cli): Promise<void> {
   const found = await cli.client.status()
-  const { device, home, role, peers, addrs, version, uptimeMs } = found
+  const { device, home, peers, addrs, version, uptimeMs } = found
   cli.result(found, () =>
     pairs([
       ['device', `${device.name} (${device.fingerprint})`],
       ['home', home === null ? 'none yet: kith home create NAME, or kith pair' : home.name],
-      ['role', role ?? '-'],
+      ['role', roleText(found)],
       ['peers', String(peers)],
-      ['addresses', addrs.join(' ')],
+      ['addresses', addressLines(addrs)],
       ['version', version],
       ['running for', span(uptimeMs)],
     ]),
   )
+}
+
+function roleText({ home, role }: StatusView): string {
+  if (role !== null || home === null) return role ?? '-'
+  return 'none: it was removed from the home. To use it again: kith reset, and then kith pair'
+}
+
+function addressLines(addrs: readonly string[]): readonly string[] {
+  return addrs.length === 0 ? ['-'] : addrs
 }
 
 export async function devices(cli: Cli): Promise<void> {
@@ -65,7 +74,7 @@ export async function show(cli: Cli, ref: string): Promise<void> {
       ['role', row.role ?? '-'],
       ['state', row.quarantined ? `${row.state}, signed two histories` : row.state],
       ['seen', row.self ? 'now' : ago(row.lastSeen, cli.clock.now())],
-      ['addresses', row.addrs.join(' ')],
+      ['addresses', addressLines(row.addrs)],
       ['version', row.version ?? '-'],
       ...moreOf(row),
     ]),
@@ -81,9 +90,15 @@ function moreOf({ allow, until, log }: DeviceRow): [string, string][] {
   return rows
 }
 
-function pairs(rows: readonly (readonly [string, string])[]): string {
+/** Name and value on each line; a list goes on below itself. */
+function pairs(rows: readonly (readonly [string, string | readonly string[]])[]): string {
   const width = Math.max(...rows.map(([name]) => name.length))
-  return rows.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}`).join('\n')
+  return rows
+    .flatMap(([name, value]) =>
+      [value].flat().map((line, index) => [index === 0 ? name : '', line] as const),
+    )
+    .map(([name, line]) => `${name.padEnd(width)}  ${printable(line)}`)
+    .join('\n')
 }
 
 export async function rename(cli: Cli, ref: string, name: string): Promise<void> {

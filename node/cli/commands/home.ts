@@ -9,7 +9,7 @@ import type { MembershipView, RecoveryKitView } from '../../api/view.ts'
 import { NodeError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
-import { askText, confirm } from '../prompt.ts'
+import { askText, askUntil, confirm } from '../prompt.ts'
 import { readSecret, saveSecret } from '../save.ts'
 import { parseTime } from './readings.ts'
 
@@ -132,9 +132,11 @@ export async function recover(cli: Cli, options: RecoverOptions): Promise<void> 
       hint: 'Run it at a terminal, or read the kit from a file: --kit-file FILE, - for standard input',
     })
   }
-  const kit =
-    kitFile === undefined ? await askText(cli, 'The recovery kit') : await readSecret(kitFile)
-  const place = await cli.client.recover({ kit, remove, since })
+  const use = (kit: string): Promise<MembershipView> => cli.client.recover({ kit, remove, since })
+  const place =
+    kitFile === undefined
+      ? await askUntil(cli, 'The recovery kit, all groups from your paper', use)
+      : await use(await readSecret(kitFile))
   const gone = remove.length === 0 ? '' : ` Removed: ${printable(remove.join(', '))}.`
   cli.result(place, () => `This device is an owner of ${printable(place.name)} now.${gone}`)
 }
@@ -146,5 +148,27 @@ export async function reset(cli: Cli): Promise<void> {
     `Forget the home, the readings and the identity of ${printable(device.name)}? This cannot be undone.`,
   )
   await cli.client.reset()
-  cli.result({ reset: true }, () => 'This device has forgotten everything. It can be paired again.')
+  const back = await comesBack(cli, device.id)
+  cli.result({ reset: true }, () =>
+    [
+      'This device has forgotten everything, and is nobody now.',
+      back ? 'To pair it again: kith pair' : 'To pair it again: kith up, and then kith pair',
+    ].join('\n'),
+  )
+}
+
+const BACK_MS = 5_000
+const BACK_POLL_MS = 100
+
+/** Whether Kith answers again, as another device than `before`. */
+async function comesBack({ client, clock, signal }: Cli, before: string): Promise<boolean> {
+  for (const until = clock.monotonic() + BACK_MS; clock.monotonic() < until;) {
+    const now = await client.status().then(
+      ({ device }) => device.id,
+      () => before,
+    )
+    if (now !== before) return true
+    await clock.sleep(BACK_POLL_MS, signal)
+  }
+  return false
 }

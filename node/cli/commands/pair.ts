@@ -16,19 +16,32 @@ export async function pair(cli: Cli, { minutes }: { readonly minutes?: number })
   cli.row({ code, qr, expiresAt }, () => windowText(cli, opened))
   const stopCountdown = countdown(cli, expiresAt)
   try {
-    const { home, role, by, homeName, byName } = await outcome(cli, opened.since)
+    const joined = await outcome(cli, opened.since)
     stopCountdown()
-    cli.row(
-      { paired: true, home, role, by },
-      () =>
-        `Paired: this device is ${role} of “${printable(homeName)}”, added by ${printable(byName)}.`,
-    )
+    const { home, role, by } = joined
+    const self = cli.options.json ? undefined : await ownName(cli)
+    cli.row({ paired: true, home, role, by }, () => joinedText(joined, self))
   } catch (error) {
     stopCountdown()
     // Nobody waits for it any more; leave no open window behind.
     if (cli.signal.aborted) await closeWindow(cli)
     throw error
   }
+}
+
+/** The name that the owner gave, with the fingerprint; undefined where the device does not tell. */
+function ownName({ client }: Cli): Promise<string | undefined> {
+  return client.status().then(
+    ({ device }) => `${device.name} (${device.fingerprint})`,
+    () => undefined,
+  )
+}
+
+function joinedText({ role, homeName, byName }: Joined, self = 'this device'): string {
+  return [
+    `Paired: ${printable(self)} is ${role} of “${printable(homeName)}”, added by ${printable(byName)}.`,
+    'Choose what it measures: kith sensors',
+  ].join('\n')
 }
 
 function windowText({ options }: Cli, { code, qr, expiresAt }: PairingWindowView): string {
@@ -55,8 +68,13 @@ function countdown(cli: Cli, expiresAt: number): () => void {
     }
   }
   // It ends only by being stopped.
-  tick().catch(() => process.stderr.write('\r\u001B[K'))
-  return () => stop.abort()
+  tick().catch(() => undefined)
+  return () => {
+    if (stop.signal.aborted) return
+    stop.abort()
+    // Whatever is written next has the line to itself.
+    process.stderr.write('\r\u001B[K')
+  }
 }
 
 interface Joined {
@@ -83,7 +101,7 @@ function joinedFrom(data: EventView['data']): Joined {
 /** @throws NodeError NODE_TIMEOUT, NODE_PAIRING where the window closes with nobody added */
 async function outcome(cli: Cli, since: number): Promise<Joined> {
   for await (const { type, data } of cli.client.events(since, cli.signal)) {
-    if (type === 'pairing.tried') cli.note(`\r${triedText(data)}`)
+    if (type === 'pairing.tried') cli.note(triedText(cli, data))
     if (type === 'pairing.paired') {
       return joinedFrom(data)
     }
@@ -94,9 +112,10 @@ async function outcome(cli: Cli, since: number): Promise<Joined> {
   })
 }
 
-function triedText({ text, triesLeft }: EventView['data']): string {
-  if (typeof text === 'string') return printable(text)
-  return `A wrong code was tried. ${Number(triesLeft)} tries left.`
+function triedText({ terminal }: Cli, { text, triesLeft }: EventView['data']): string {
+  const what = typeof text === 'string' ? printable(text) : 'A wrong code was tried.'
+  const left = `${Number(triesLeft)} ${Number(triesLeft) === 1 ? 'try' : 'tries'} left.`
+  return `${terminal ? '\r\u001B[K' : ''}${what} ${left}`
 }
 
 const CLOSED: Readonly<Record<string, string>> = {

@@ -24,6 +24,11 @@ export async function sensors(cli: Cli): Promise<void> {
           ]),
         ),
   )
+  if (rows.length > 0 && rows.every(({ on }) => !on)) {
+    cli.note(
+      'All are off, so this device measures nothing. To switch one on: kith sensors enable NAME',
+    )
+  }
 }
 
 /** By name; with the role of those who read by something else than it. */
@@ -34,24 +39,48 @@ function readersText(readers: readonly SensorReader[]): string {
     .join(', ')
 }
 
-export async function enable(cli: Cli, name: string): Promise<void> {
-  showSensor(cli, await cli.client.setSensor(name, true))
+export function enable(cli: Cli, names: readonly string[]): Promise<void> {
+  return setSensors(cli, names, true)
 }
 
-export async function disable(cli: Cli, name: string): Promise<void> {
-  showSensor(cli, await cli.client.setSensor(name, false))
+export function disable(cli: Cli, names: readonly string[]): Promise<void> {
+  return setSensors(cli, names, false)
 }
 
-function showSensor(cli: Cli, sensor: SensorView): void {
-  cli.result(sensor, () => `${printable(sensor.name)} is ${sensor.on ? 'on' : 'off'}.`)
+/** All of them or, where a name is wrong, none. */
+async function setSensors(cli: Cli, names: readonly string[], on: boolean): Promise<void> {
+  const known = new Set((await cli.client.sensors()).map(({ name }) => name))
+  const wrong = names.find((name) => !known.has(name))
+  if (wrong !== undefined) {
+    throw new NodeError('NODE_NOT_FOUND', `This device has no sensor "${wrong}".`, {
+      hint: 'Nothing was changed. See its sensors with: kith sensors',
+    })
+  }
+  const rows: SensorView[] = []
+  for (const name of names) rows.push(await cli.client.setSensor(name, on))
+  cli.result(rows, () =>
+    rows.map((row) => `${printable(row.name)} is ${row.on ? 'on' : 'off'}.`).join('\n'),
+  )
 }
 
-/** Until Ctrl-C or --timeout; either is its ordinary end only for Ctrl-C. */
+/** Until Ctrl-C or --timeout, which is its ordinary end once it has shown something. */
 export async function watch(cli: Cli, target: string | undefined): Promise<void> {
-  const { device, ...query } = parseTarget(target)
-  await noteBehind(cli, device)
-  for await (const reading of cli.client.watch({ device, ...query }, cli.signal)) {
-    cli.row(reading, () => readingText(reading))
+  let seen = false
+  const cancel = cli.clock.timer(QUIET_MS, () => {
+    if (!seen) cli.note(`No reading yet. ${HOW_TO_MEASURE}`)
+  })
+  try {
+    const { device, ...query } = parseTarget(target)
+    await noteBehind(cli, device)
+    for await (const reading of cli.client.watch({ device, ...query }, cli.signal)) {
+      seen = true
+      cli.row(reading, () => readingText(reading))
+    }
+  } catch (error) {
+    if (!isTimeout(cli.signal.reason)) throw error
+    if (!seen) throw noReading()
+  } finally {
+    cancel()
   }
 }
 
@@ -63,6 +92,19 @@ async function noteBehind(cli: Cli, device: string | undefined): Promise<void> {
       cli.note(`The log of ${printable(name)}: ${logText(log)}.`)
     }
   }
+}
+
+/** Longer than the usual interval of a sensor. */
+const QUIET_MS = 12_000
+const HOW_TO_MEASURE =
+  'Sensors are off until they are switched on, on the device itself: kith sensors enable NAME'
+
+function isTimeout(reason: unknown): boolean {
+  return reason instanceof NodeError && reason.code === 'NODE_TIMEOUT'
+}
+
+function noReading(): NodeError {
+  return new NodeError('NODE_TIMEOUT', 'No reading came in that time.', { hint: HOW_TO_MEASURE })
 }
 
 interface HistoryOptions {
@@ -86,9 +128,13 @@ export async function history(cli: Cli, target: string, options: HistoryOptions)
   if (options.senml === true) return historySenml(cli, query)
   const csv = options.csv === true && !cli.options.json
   if (csv) cli.row(undefined, () => CSV_HEADER)
+  let rows = 0
   for await (const row of cli.client.history(query, cli.signal)) {
+    rows += 1
     cli.row(row, () => (csv ? csvRow(row) : historyText(row)))
   }
+  if (rows === 0)
+    cli.note('No readings are kept of that. What the device measures: kith sensors, there')
 }
 
 /** One JSON document, with --json or without. */

@@ -14,6 +14,7 @@ import type { Reading } from '../../api/view.ts'
 import { systemClock } from '../../env.ts'
 import { asError, EXIT, NODE_ERRORS, NodeError } from '../../errors.ts'
 import { Scope } from '../../lifecycle.ts'
+import { EXIT_INTERRUPTED } from '../context.ts'
 import { startHome, type DemoHome } from './home.ts'
 import { createTable } from './table.ts'
 
@@ -74,8 +75,8 @@ async function run(options: Options, scope: Scope): Promise<Summary> {
   const root = await dataRoot(options, scope)
   const home = await startHome({ root, clock: systemClock, say }, scope)
   const { url } = await home.hub.client.dashboardLink()
-  say(`Dashboard, for one visit in the next minutes: ${url}`)
-  say(`Readings of this machine, signed by each device and verified by the hub:`)
+  say(`The dashboard, for one visit in the next minutes:\n  ${url}`)
+  say('Readings of this machine, signed by each device and verified by the hub:')
   const counts = await watch(home, options, scope)
   return {
     devices: 1 + home.others.length,
@@ -170,6 +171,14 @@ function drawEverySecond(lines: () => readonly string[]): () => void {
   return () => clearInterval(timer)
 }
 
+/** Ctrl-C: the ordinary end, but not of a run that was to come to its end by itself. */
+async function stopped({ once, dataDir }: Options, scope: Scope): Promise<number> {
+  await scope[Symbol.asyncDispose]()
+  const left = dataDir === undefined ? 'nothing is left behind' : `the data is in ${dataDir}`
+  process.stderr.write(`All devices have stopped; ${left}.\n`)
+  return once ? EXIT_INTERRUPTED : EXIT.ok
+}
+
 async function main(): Promise<number> {
   const scope = new Scope()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -184,10 +193,11 @@ async function main(): Promise<number> {
   }
   try {
     const summary = await run(options, scope)
+    if (scope.signal.aborted) return await stopped(options, scope)
     if (options.json) process.stdout.write(`${JSON.stringify(summary)}\n`)
     return EXIT.ok
   } catch (error) {
-    if (scope.signal.aborted) return EXIT.ok
+    if (scope.signal.aborted) return await stopped(options, scope)
     const { message } = asError(error)
     const hint = error instanceof NodeError ? error.hint : undefined
     process.stderr.write(`${message}${hint === undefined ? '' : `\n${hint}`}\n`)

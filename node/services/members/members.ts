@@ -239,6 +239,7 @@ class MembersService implements Members {
     this.#watchExpiry()
     for (const { type, data } of describeChanges(before, this.#state)) {
       this.#deps.journal.record(type, data)
+      this.#deps.log.info({ change: type, ...data }, 'home changed')
     }
     void this.#spread(source)
     this.events.emit('change', this.#state)

@@ -5,7 +5,7 @@
  */
 import type { Logger } from 'pino'
 
-import type { Verifier } from '../../../protocols/identity/index.ts'
+import { peerIdOf, type Verifier } from '../../../protocols/identity/index.ts'
 import {
   BOUNDS,
   isPackFault,
@@ -176,7 +176,7 @@ class LogFollower implements Follower {
         await this.#followOnce(session, until)
       } catch (error) {
         if (until.aborted) return
-        log.warn({ peer: toHex(session.peer), err: error }, 'following broke off')
+        log.warn({ peer: peerIdOf(session.peer), err: error }, 'following broke off')
         if (isPackFault(error) && error.code !== 'TELEMETRY_FORBIDDEN')
           this.#deps.onFault(session.peer, error.code)
       }

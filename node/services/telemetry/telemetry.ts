@@ -25,6 +25,7 @@ import type { Unplaced } from '../../storage/placing.ts'
 import type { BucketRow, HistoryQuery, ReadingRow } from '../../storage/readings.ts'
 import type { Timekeeper } from '../../timekeeper.ts'
 import type { SensorSource } from '../sensors/index.ts'
+import { ageClock } from './age.ts'
 import { createExtractShelf, type Extracted, type ExtractShelf } from './extract-shelf.ts'
 import { createFollower, type Follower, type TelemetryMesh } from './follower.ts'
 import { changesOf, extractsOf, isGuest, serve, type Guests } from './guests.ts'
@@ -119,7 +120,6 @@ export interface Telemetry extends AsyncDisposable {
 
 /** How often retention is looked at. */
 const PRUNE_EVERY_MS = 60_000
-const DAY_MS = 86_400_000
 
 interface Shared {
   readonly events: Emitter<TelemetryEvents>
@@ -298,20 +298,5 @@ async function retain(deps: TelemetryDeps, signal: AbortSignal): Promise<void> {
     } catch (err) {
       log.error({ err }, 'old readings cannot be removed')
     }
-  }
-}
-
-/**
- * The time that readings age by. A clock that jumps years ahead must not take everything with it:
- * without a time source it counts no further than a day beyond the newest pack and the time since.
- */
-function ageClock({ clock, store, time }: TelemetryDeps): () => number {
-  const startMs = clock.monotonic()
-  const knownMs = store.newestReceivedMs() ?? clock.now()
-  return () => {
-    const quality = time.quality()
-    if (quality === 'synced') return clock.now()
-    if (quality === 'unset') return -Infinity
-    return Math.min(clock.now(), knownMs + DAY_MS + clock.monotonic() - startMs)
   }
 }
