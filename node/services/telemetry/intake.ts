@@ -67,33 +67,15 @@ function prove({ store, member, log, events, clock }: IntakeDeps, proof: ForkPro
   events.emit('fork', { device, seq })
 }
 
-export function createIntake(deps: IntakeDeps): Intake {
-  let waiting: Incoming[] = []
-  let waitingBytes = 0
-  let writing = Promise.resolve()
-  let busy = false
-  const reported = new Set<string>()
+interface Reporter {
+  readonly report: (outcome: Outcome) => void
+  readonly refuse: (device: Uint8Array, code: string) => void
+  readonly clear: () => void
+}
 
-  async function write(): Promise<void> {
-    busy = true
-    try {
-      while (waiting.length > 0) {
-        const batch = waiting
-        waiting = []
-        waitingBytes = 0
-        for (const outcome of deps.store.insert(batch)) report(outcome)
-        // Whatever else has already arrived goes together.
-        await setImmediate()
-      }
-    } catch (error) {
-      waiting = []
-      waitingBytes = 0
-      deps.onFailed(asError(error))
-    } finally {
-      // At once, not in a later turn: nothing may be added to a queue that no one empties.
-      busy = false
-    }
-  }
+/** Tells what became of packs; each reason to refuse a device's packs once. */
+function createReporter(deps: IntakeDeps): Reporter {
+  const reported = new Set<string>()
 
   function report(outcome: Outcome): void {
     const { device, seq } = outcome.pack
@@ -117,11 +99,42 @@ export function createIntake(deps: IntakeDeps): Intake {
     deps.events.emit('refused', { device, code })
   }
 
+  return { report, refuse, clear: () => reported.clear() }
+}
+
+export function createIntake(deps: IntakeDeps): Intake {
+  let waiting: Incoming[] = []
+  let waitingBytes = 0
+  let writing = Promise.resolve()
+  let busy = false
+  const reporter = createReporter(deps)
+
+  async function write(): Promise<void> {
+    busy = true
+    try {
+      while (waiting.length > 0) {
+        const batch = waiting
+        waiting = []
+        waitingBytes = 0
+        for (const outcome of deps.store.insert(batch)) reporter.report(outcome)
+        // Whatever else has already arrived goes together.
+        await setImmediate()
+      }
+    } catch (error) {
+      waiting = []
+      waitingBytes = 0
+      deps.onFailed(asError(error))
+    } finally {
+      // At once, not in a later turn: nothing may be added to a queue that no one empties.
+      busy = false
+    }
+  }
+
   return {
     async offer(pack) {
       const member = deps.member(pack.device)
       if (member === undefined || (!member.publishes && member.lastSeq === undefined)) {
-        refuse(pack.device, 'TELEMETRY_NOT_A_PUBLISHER')
+        reporter.refuse(pack.device, 'TELEMETRY_NOT_A_PUBLISHER')
         return
       }
       waiting.push(incomingOf(deps, pack, member.lastSeq))
@@ -131,6 +144,6 @@ export function createIntake(deps: IntakeDeps): Intake {
     },
     prove: (proof) => prove(deps, proof),
     settled: () => writing,
-    membersChanged: () => reported.clear(),
+    membersChanged: () => reporter.clear(),
   }
 }
