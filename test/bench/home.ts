@@ -45,9 +45,25 @@ const UP_WITHIN_MS = 30_000
 
 /** Data folders of two devices in one home, under `root`. */
 export async function makePair(root: string, port = FIRST_PORT): Promise<PairOnDisk> {
-  const follower = await place(path.join(root, 'follower'), port)
-  const device = await place(path.join(root, 'device'), port + 1)
-  const [owner, member] = [await openBase(follower), await openBase(device)]
+  const [follower, device] = await makeHome(root, port, 'member', 1)
+  if (follower === undefined || device === undefined) throw new Error('no pair')
+  return { device, follower }
+}
+
+/** Data folders of an owner, which comes first, and of `count` devices in its home. */
+export async function makeHome(
+  root: string,
+  port: number,
+  role: 'member' | 'sensor',
+  count: number,
+): Promise<readonly Place[]> {
+  const places = [await place(path.join(root, 'follower'), port)]
+  for (let i = 1; i <= count; i++) {
+    places.push(await place(path.join(root, count === 1 ? 'device' : `device-${i}`), port + i))
+  }
+  const bases = await Promise.all(places.map((one) => openBase(one)))
+  const [owner, ...devices] = bases
+  if (owner === undefined) throw new Error('no owner')
   const genesis = createHome({
     name: 'Bench',
     signer: owner.signer,
@@ -58,14 +74,18 @@ export async function makePair(root: string, port = FIRST_PORT): Promise<PairOnD
   })
   const ops = createOpSet(genesis.id, owner.verifier)
   ops.add(genesis.bytes)
-  const context = { ops, signer: owner.signer, nowMs: Date.now() }
-  const subject = member.signer.key
-  const granted = grant(context, { subject, role: 'member', name: 'device', paired: 'code' })
-  for (const { db, ops: store } of [owner, member]) {
-    store.append(genesis.id, [genesis, granted])
+  const granted = devices.map(({ signer }, i) => {
+    const context = { ops, signer: owner.signer, nowMs: Date.now() }
+    const name = `device ${i + 1}`
+    const op = grant(context, { subject: signer.key, role, name, paired: 'code' })
+    ops.add(op.bytes)
+    return op
+  })
+  for (const { db, ops: store } of bases) {
+    store.append(genesis.id, [genesis, ...granted])
     db.close()
   }
-  return { device, follower }
+  return places
 }
 
 async function place(dir: string, port: number): Promise<Place> {
@@ -74,17 +94,19 @@ async function place(dir: string, port: number): Promise<Place> {
   return { dir, port, id: peerIdOf(signerFromSeed(seed.reveal()).key) }
 }
 
-async function openBase({ dir, port }: Omit<Place, 'id'>): Promise<DeviceBase> {
+type Settings = readonly (readonly [name: string, value: string])[]
+
+async function openBase(
+  { dir, port }: Omit<Place, 'id'>,
+  settings: Settings = [],
+): Promise<DeviceBase> {
   const config = await loadConfig({
     env: {},
     homeDir: dir,
     hostName: hostname(),
     uid: process.getuid?.() ?? 0,
     dataDir: dir,
-    flags: new Map([
-      ['mesh.port', String(port)],
-      ['telemetry.interval', '1h'],
-    ]),
+    flags: new Map([['mesh.port', String(port)], ['telemetry.interval', '1h'], ...settings]),
   })
   const { seed } = await loadOrCreateSeed(dir, systemRandom)
   const db = openDatabase(path.join(dir, 'kith.db'), MIGRATIONS)
@@ -109,8 +131,12 @@ async function openBase({ dir, port }: Omit<Place, 'id'>): Promise<DeviceBase> {
 }
 
 /** Start the device of a data folder in this process, without its API. */
-export async function openHome(where: Omit<Place, 'id'>, signal: AbortSignal): Promise<Home> {
-  const base = await openBase(where)
+export async function openHome(
+  where: Omit<Place, 'id'>,
+  signal: AbortSignal,
+  settings: Settings = [],
+): Promise<Home> {
+  const base = await openBase(where, settings)
   const home = base.ops.home()
   if (home === undefined) throw new Error(`no home in ${where.dir}`)
   const ops = createOpSet(home, base.verifier)

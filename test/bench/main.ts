@@ -2,7 +2,7 @@
  * Benchmarks: each runs what it is compared with in the same run and says whether its goal was met.
  * None fails on time. README.md explains the output.
  *
- *   test/bench/main.ts [NAME…] [--json]
+ *   test/bench/main.ts [NAME…] [--json] [--long]
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -15,10 +15,12 @@ import { parseArgs } from 'node:util'
 import { table, type Result } from './figures.ts'
 import { isOnLan, runOnLan } from './lan.ts'
 
-const BENCHMARKS: Readonly<Record<string, (root: string) => Promise<Result>>> = {
+const BENCHMARKS: Readonly<Record<string, (root: string, long: boolean) => Promise<Result>>> = {
   start: async (root) => (await import('./start.ts')).benchStart(root),
   throughput: async (root) => (await import('./throughput.ts')).benchThroughput(root),
   latency: async (root) => (await import('./latency.ts')).benchLatency(root),
+  mqtt: async (root) => (await import('./mqtt.ts')).benchMqtt(root),
+  hub: async (root, long) => (await import('./hub.ts')).benchHub(root, long),
   history: async (root) => (await import('./history.ts')).benchHistory(root),
   footprint: async (root) => (await import('./footprint.ts')).benchFootprint(root),
 }
@@ -27,7 +29,10 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
-    options: { json: { type: 'boolean', default: false } },
+    options: {
+      json: { type: 'boolean', default: false },
+      long: { type: 'boolean', default: false },
+    },
     allowPositionals: true,
   })
   const names = positionals.length > 0 ? positionals : Object.keys(BENCHMARKS)
@@ -44,7 +49,7 @@ async function main(): Promise<number> {
   const results: Result[] = []
   try {
     for (const name of names) {
-      const result = await BENCHMARKS[name]?.(root)
+      const result = await BENCHMARKS[name]?.(root, values.long)
       if (result === undefined) continue
       results.push(result)
       if (!values.json) process.stdout.write(`${table(result)}\n\n`)

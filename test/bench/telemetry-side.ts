@@ -48,9 +48,21 @@ process.once('SIGTERM', () => {
 
 type Wish =
   | { readonly type: 'expect'; readonly readings: number }
-  | { readonly type: 'flood'; readonly packs: number; readonly size: number }
+  | {
+      readonly type: 'flood'
+      readonly packs: number
+      readonly size: number
+      readonly now?: boolean
+    }
+  | {
+      readonly type: 'paced'
+      readonly count: number
+      readonly everyMs: number
+      readonly now?: boolean
+    }
   | { readonly type: 'single'; readonly count: number }
   | { readonly type: 'arrivals' }
+  | { readonly type: 'count' }
 
 async function obey(wish: Wish): Promise<void> {
   if (wish.type === 'expect') {
@@ -60,6 +72,8 @@ async function obey(wish: Wish): Promise<void> {
     process.send?.({ type: 'ready' })
   } else if (wish.type === 'flood') await flood(home, wish)
   else if (wish.type === 'single') await single(home, wish.count)
+  else if (wish.type === 'paced') await paced(home, wish)
+  else if (wish.type === 'count') process.send?.({ type: 'count', readings })
   else process.send?.({ type: 'arrivals', arrivals: arrivals.splice(0) })
 }
 
@@ -72,14 +86,30 @@ function report(): void {
 
 async function flood(
   { telemetry: to }: Home,
-  { packs, size }: { packs: number; size: number },
+  { packs, size, now: sealed = false }: Extract<Wish, { type: 'flood' }>,
 ): Promise<void> {
   process.send?.({ type: 'started', atMs: nowMs() })
   for (let pack = 0; pack < packs; pack++) {
     const now = Date.now()
-    to.publish(Array.from({ length: size }, (_, i) => readingAt(now + Math.floor(i / 8), i)))
+    const batch = Array.from({ length: size }, (_, i) => readingAt(now + Math.floor(i / 8), i))
+    to.publish(batch, { now: sealed })
     await setImmediate()
   }
+  to.flushNow()
+}
+
+/** One reading at a time; the last ones do not wait for their pack. */
+async function paced(
+  { telemetry: to }: Home,
+  { count, everyMs, now = false }: Extract<Wish, { type: 'paced' }>,
+): Promise<void> {
+  const startedMs = nowMs()
+  for (let i = 0; i < count; i++) {
+    await setTimeout(Math.max(0, startedMs + (i + 1) * everyMs - nowMs()))
+    to.publish([readingAt(Date.now(), i)], { now })
+  }
+  to.flushNow()
+  process.send?.({ type: 'paced' })
 }
 
 /** Eight sensors, each with a new value every few milliseconds. */
