@@ -135,8 +135,7 @@ class AdmissionService implements Admission {
   async #try(candidate: Candidate, run: Run, signal: AbortSignal): Promise<Admitted | undefined> {
     const { key: memberKey, random, grant } = this.#deps
     const { home, secret, input } = run
-    const { role, caps, expiresAtMs: end } = input
-    const terms = { role, caps, ...(end === undefined ? {} : { expiresAtMs: end }) }
+    const terms = termsIn(input)
     let reached = false
     const talk = (channel: Channel, candidateKey: Uint8Array): Promise<Admitted> => {
       reached = true
@@ -178,6 +177,15 @@ class AdmissionService implements Admission {
       hint: `Nothing was added. The device found has the fingerprint ${fingerprintOf(key)}.`,
     })
   }
+}
+
+function termsIn({
+  role,
+  caps,
+  expiresAtMs,
+}: AdmissionInput): Pick<WantedGrant, 'role' | 'caps' | 'expiresAtMs'> {
+  const rights = caps === undefined ? { role } : { role, caps }
+  return expiresAtMs === undefined ? rights : { ...rights, expiresAtMs }
 }
 
 /** @throws NodeError NODE_USAGE */
