@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { setTimeout } from 'node:timers/promises'
 
 import { systemRandom } from '../../node/env.ts'
 import { createVerifier, signerFromSeed } from '../../protocols/identity/index.ts'
@@ -12,6 +13,8 @@ import { BARE_PEER } from './start.ts'
 
 const ROUNDS = 5
 const SINGLES = 200
+/** On a busy machine the last ones take longer than the pause between two. */
+const SETTLE_MS = 1000
 /** A frame with a pack of one reading, within a few bytes. */
 const FRAME_BYTES = 480
 const GOAL = 3
@@ -129,6 +132,7 @@ interface Singles {
 async function singles({ device, follower }: ConnectedPair): Promise<Singles> {
   device.send({ type: 'single', count: SINGLES })
   const { sent } = await device.next<{ sent: Sent }>('sent')
+  await setTimeout(SETTLE_MS)
   follower.send({ type: 'arrivals' })
   const { arrivals } = await follower.next<{ arrivals: Arrivals }>('arrivals')
   const arrivedAt = new Map(arrivals)
