@@ -204,6 +204,6 @@ describe('kith, for people', () => {
     let out = ''
     shell.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
     await new Promise((resolve) => shell.once('close', resolve))
-    assert.equal(out, 'enable disable\n\n--code-file --config\n')
+    assert.equal(out, 'enable disable push\n\n--code-file --config\n')
   })
 })

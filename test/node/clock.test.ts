@@ -279,6 +279,8 @@ describe('a wall clock that jumps by years', () => {
     }
     synced = true
     await clock.advance(180_000)
+    assert.equal(store.bounds(own.key)?.first, 1, 'a leap is believed after a day')
+    await clock.advance(86_400_000)
     assert.equal(store.bounds(own.key)?.first, 6)
   })
 

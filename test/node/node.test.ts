@@ -148,6 +148,10 @@ describe('a device without a home', () => {
     ['setSensor', (view) => view.setSensor('load', true), none],
     ['watch', (view) => all(view.watch({}, forever)), none],
     ['history', (view) => all(view.history({ device: 'kitchen' }, forever)), none],
+    ['push', (view) => view.push([{ sensor: 'door', value: 1 }]), none],
+    ['trust', (view) => view.trust('kitchen'), none],
+    ['incidents', (view) => view.incidents({}), none],
+    ['exportLogs', (view) => all(view.exportLogs({ devices: [] }, forever)), none],
   ]
   it('says so where it needs one, and answers all else', async () => {
     await using made = folders()
