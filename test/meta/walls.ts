@@ -44,7 +44,7 @@ export const WALLS: readonly Wall[] = [
     files: /^protocols\/wire\//,
     own: /^(protocols\/wire)\//,
     may: only(PROTOCOL_BASE),
-    packages: /^cborg$/,
+    packages: NOTHING,
     types: /^@libp2p\/interface$/,
   },
   {
