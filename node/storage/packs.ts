@@ -31,7 +31,7 @@ import { BOOT_TABLES } from './boots.ts'
 import { gapRows, timeOf, type GapRow } from './gap-rows.ts'
 import { keepProof, LOG_TABLES, logTable, type Fork, type Log, type LogTable } from './pack-logs.ts'
 import { newestPacks } from './newest.ts'
-import type { Incoming, Outcome } from './outcome.ts'
+import { tellOnce, type Accepted, type Incoming, type Outcome } from './outcome.ts'
 import { placing, UNPLACED_INDEX, type Placing, type Unplaced } from './placing.ts'
 import {
   READING_TABLES,
@@ -77,10 +77,12 @@ export interface PackStore extends PackSource, ProofSource {
    */
   appendOwn(device: Uint8Array, make: (seq: number, prev: Uint8Array) => Pack, nowMs: number): Pack
   /**
-   * Judge and keep packs of other devices, in order, all in one transaction.
+   * Judge and keep packs of other devices, in order, all in one transaction. `onAccepted` is called
+   * for each that is accepted before it is written: should the disk refuse it then, it comes again.
+   * It must not use the database.
    * @throws NodeError NODE_DATABASE where the disk stays full
    */
-  insert(batch: readonly Incoming[]): Outcome[]
+  insert(batch: readonly Incoming[], onAccepted?: (outcome: Accepted) => void): Outcome[]
   /** Highest number known of a log, kept or not; 0 for none. */
   head(device: Uint8Array): number
   heads(): { readonly device: Uint8Array; readonly seq: number }[]
@@ -181,8 +183,9 @@ class SqlitePacks implements PackStore {
     return pack
   }
 
-  insert(batch: readonly Incoming[]): Outcome[] {
-    const outcomes = this.#room.run(() => batch.map((incoming) => this.#keep(incoming)))
+  insert(batch: readonly Incoming[], onAccepted?: (outcome: Accepted) => void): Outcome[] {
+    const accepted = onAccepted && tellOnce(onAccepted)
+    const outcomes = this.#room.run(() => batch.map((incoming) => this.#keep(incoming, accepted)))
     const grown = new Map<string, Uint8Array>()
     for (const { verdict, pack } of outcomes) {
       if (verdict !== 'accept') continue
@@ -306,7 +309,7 @@ class SqlitePacks implements PackStore {
   }
 
   /** Judge one pack and write what follows from it. Inside a transaction. */
-  #keep(incoming: Incoming): Outcome {
+  #keep(incoming: Incoming, onAccepted?: (outcome: Accepted) => void): Outcome {
     const { pack, receivedAtMs } = incoming
     const log = this.#logs.ensure(pack.device)
     const bornMs = this.#placing.bornMs(log.id, pack.bootId)
@@ -326,6 +329,7 @@ class SqlitePacks implements PackStore {
     }
     if (judgement.verdict === 'accept') {
       const { flags, times, state } = judgement
+      onAccepted?.({ ...incoming, ...judgement })
       const { lastInsertRowid: id } = this.#sql.addPack.run({
         log: log.id,
         seq: pack.seq,

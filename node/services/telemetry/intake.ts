@@ -30,6 +30,9 @@ export interface IntakeDeps {
   readonly store: PackStore
   readonly member: (device: Uint8Array) => TelemetryMember | undefined
   readonly events: Emitter<TelemetryEvents>
+  /** A pack was verified and has its place in its log; it is not on this disk yet. */
+  readonly onAccepted: (accepted: KeptPack) => void
+  /** It is on disk. */
   readonly onKept: (kept: KeptPack) => void
   /** Packs are newly known to be missing. */
   readonly onGap: (device: Uint8Array, gap: SeqRange) => void
@@ -116,7 +119,7 @@ export function createIntake(deps: IntakeDeps): Intake {
         const batch = waiting
         waiting = []
         waitingBytes = 0
-        for (const outcome of deps.store.insert(batch)) reporter.report(outcome)
+        for (const outcome of deps.store.insert(batch, deps.onAccepted)) reporter.report(outcome)
         // Whatever else has already arrived goes together.
         await setImmediate()
       }

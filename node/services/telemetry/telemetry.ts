@@ -184,16 +184,17 @@ function partsOf(deps: TelemetryDeps, shared: Shared, signal: AbortSignal): Part
   const { clock, mesh, settings } = deps
   const { events, shelf } = shared
 
-  function kept(pack: KeptPack): void {
-    events.emit('pack', pack)
+  function show(pack: KeptPack): void {
     // A log with two histories is kept, but not shown as if it were true.
     if ((pack.flags & FLAGS.quarantined) !== 0) return
     for (const reading of readingsOf(pack)) events.emit('reading', reading)
   }
 
-  const publisher = createPublisher({ ...deps, maxWaitMs: settings.maxWaitMs }, (pack) =>
-    kept(ownPack(pack, clock.now())),
-  )
+  const publisher = createPublisher({ ...deps, maxWaitMs: settings.maxWaitMs }, (own) => {
+    const pack = ownPack(own, clock.now())
+    events.emit('pack', pack)
+    show(pack)
+  })
   const sampler = createSampler({ ...deps, ...settings }, (readings) => {
     // A device that was removed, or may not publish, measures for itself alone.
     if (shared.members.get(toHex(mesh.key))?.publishes === true) publisher.add(readings)
@@ -201,7 +202,9 @@ function partsOf(deps: TelemetryDeps, shared: Shared, signal: AbortSignal): Part
   const intake = createIntake({
     ...deps,
     events,
-    onKept: kept,
+    // The device that made it has it on disk: a view need not wait for this one.
+    onAccepted: show,
+    onKept: (pack) => events.emit('pack', pack),
     onGap: (device, gap) => follower.gap(device, gap),
     onFailed: (error) => follower.restart(error),
     member: (device) => shared.members.get(toHex(device)),
