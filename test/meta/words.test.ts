@@ -61,8 +61,8 @@ describe('the words of the project', () => {
 
 describe('the check of the words', () => {
   const planted: readonly (readonly [path: string, line: string])[] = [
-    ['README.md', 'see /work/main for more'],
-    ['node/a.ts', "const file = '/root/key'"],
+    ['README.md', 'see /Users/ann/kith for more'],
+    ['node/a.ts', "const file = '/home/ann/key'"],
     ['node/a.ts', "const file = '/home/pi/key'"],
     ['node/a.ts', '// TODO: later'],
     ['test/a.test.ts', "it.only('works', () => {})"],
