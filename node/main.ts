@@ -16,6 +16,8 @@ const FLUSH_AFTER_MS = 60_000
 
 /** Run until `signal` aborts; after a reset, as a new device. @throws NodeError where it cannot start */
 export async function runDevice(config: Config, signal: AbortSignal): Promise<void> {
+  // Whoever read the log may be gone; the device is not there for its log.
+  process.stderr.on('error', () => undefined)
   do {
     // A device that was reset comes back as nobody, so that it can be paired from where one stands.
     await runOnce(config, signal)

@@ -80,6 +80,7 @@ describe('kith sensors push', () => {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     child.stderr.setEncoding('utf8')
+    // Leaving the loop closes the pipe, as a terminal that goes away does: the device goes on.
     for await (const text of child.stderr as AsyncIterable<string>) {
       if (text.includes('ready')) break
     }
