@@ -7,6 +7,7 @@ import { parse, stringify, TomlError } from 'smol-toml'
 
 import { SETTING_KEYS, SETTINGS, type SettingKey } from './config-schema.ts'
 import { checkSensor, type SensorSettings } from './config-sensors.ts'
+import { NO_THINGS, type ThingSettings } from './config-things.ts'
 import { checkValue, formatDuration, formatSize, type SettingValue } from './config-values.ts'
 import { NodeError } from './errors.ts'
 
@@ -22,6 +23,7 @@ export interface ConfigText {
   readonly values: ReadonlyMap<SettingKey, SettingValue>
   /** The tables `[sensor.NAME]` that are in order. */
   readonly sensors: readonly SensorSettings[]
+  readonly things: ThingSettings
   readonly problems: readonly ConfigProblem[]
 }
 
@@ -36,7 +38,12 @@ export function readConfigText(text: string): ConfigText {
   } catch (error) {
     if (!(error instanceof TomlError)) throw error
     const why = error.message.split('\n')[0] ?? 'not TOML'
-    return { values: new Map(), sensors: [], problems: [{ key: '', line: error.line, why }] }
+    return {
+      values: new Map(),
+      sensors: [],
+      things: NO_THINGS,
+      problems: [{ key: '', line: error.line, why }],
+    }
   }
   const values = new Map<SettingKey, SettingValue>()
   const problems: ConfigProblem[] = []
@@ -52,7 +59,7 @@ export function readConfigText(text: string): ConfigText {
     if (checked.ok) values.set(key, checked.value)
     else problems.push({ key, line, why: checked.why })
   }
-  return { values, sensors, problems }
+  return { values, sensors, things: NO_THINGS, problems }
 }
 
 function readSensors(text: string, tables: unknown, problems: ConfigProblem[]): SensorSettings[] {

@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises'
 import { isSettingKey, readConfigText, unknownKey, type ConfigProblem } from './config-file.ts'
 import { SETTING_KEYS, SETTINGS, type ConfigValues, type SettingKey } from './config-schema.ts'
 import type { SensorSettings } from './config-sensors.ts'
+import type { ThingSettings } from './config-things.ts'
 import { checkTextValue, type Checked, type SettingValue } from './config-values.ts'
 import { NodeError } from './errors.ts'
 import { resolvePaths, type Paths } from './paths.ts'
@@ -22,6 +23,8 @@ export interface Config extends ConfigValues {
   readonly sources: Readonly<Record<SettingKey, ConfigSource>>
   /** The tables `[sensor.NAME]` of the file. */
   readonly sensors: readonly SensorSettings[]
+  /** Its tables of what others may do here, and of what this device does by itself. */
+  readonly things: ThingSettings
 }
 
 export interface ConfigInputs {
@@ -63,7 +66,13 @@ export async function loadConfig(inputs: ConfigInputs): Promise<Config> {
     sources[key] = source
   }
   if (values.get('device.name') === '') values.set('device.name', deviceName(inputs.hostName))
-  return Object.freeze({ ...nest(values), paths, sources, sensors: file.sensors })
+  return Object.freeze({
+    ...nest(values),
+    paths,
+    sources,
+    sensors: file.sensors,
+    things: file.things,
+  })
 }
 
 /** The host name without its domain, cut to what a device's name may be. */
