@@ -47,6 +47,7 @@ export function settingsTable(): string {
 function allowed(setting: Setting): string {
   switch (setting.type) {
     case 'integer':
+    case 'number':
       return `${setting.min} to ${setting.max} (${setting.unit})`
     case 'duration':
       return `${formatDuration(setting.min)} to ${formatDuration(setting.max)}`

@@ -224,7 +224,7 @@ function replaceOrInsert(
 function tomlValue(key: SettingKey, value: SettingValue): string {
   const { type } = SETTINGS[key]
   const written =
-    typeof value !== 'number' || type === 'integer'
+    typeof value !== 'number' || type === 'integer' || type === 'number'
       ? value
       : type === 'duration'
         ? formatDuration(value)

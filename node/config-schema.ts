@@ -11,8 +11,8 @@ interface Common {
 }
 
 export interface NumberSetting extends Common {
-  /** `duration`: "10s", in ms. `size`: "1GiB", in bytes. */
-  readonly type: 'integer' | 'duration' | 'size'
+  /** `duration`: "10s", in ms. `size`: "1GiB", in bytes. `number`: may have decimals. */
+  readonly type: 'integer' | 'number' | 'duration' | 'size'
   readonly unit: string
   readonly default: number
   readonly min: number
@@ -163,6 +163,74 @@ export const SETTINGS = {
     max: 1024 * GIB,
     restart: true,
     description: 'How much room all of it may take; the oldest go first, summaries last.',
+  },
+  'power.mode': {
+    type: 'choice',
+    default: 'powered',
+    choices: ['powered', 'sleepy'],
+    restart: true,
+    description: 'sleepy: off the network but for short windows, as on a battery.',
+  },
+  'power.period': {
+    type: 'duration',
+    unit: 'ms',
+    default: 10 * MINUTE_MS,
+    min: 10_000,
+    max: 7 * 24 * 60 * MINUTE_MS,
+    restart: true,
+    description: 'How often a sleepy device opens a window.',
+  },
+  'power.window': {
+    type: 'duration',
+    unit: 'ms',
+    default: 2000,
+    min: 500,
+    max: MINUTE_MS,
+    restart: true,
+    description: 'How long a window is at most; it ends when there is nothing more to do.',
+  },
+  'power.slack': {
+    type: 'duration',
+    unit: 'ms',
+    default: 30_000,
+    min: 1000,
+    max: 60 * MINUTE_MS,
+    restart: true,
+    description: 'How late a sleepy device may be before others call it late.',
+  },
+  'power.battery_mah': {
+    type: 'number',
+    unit: 'mAh',
+    default: 0,
+    min: 0,
+    max: 10_000_000,
+    restart: true,
+    description: 'Capacity of the battery, for the forecast of `kith power`; 0 for not told.',
+  },
+  'power.awake_ma': {
+    type: 'number',
+    unit: 'mA',
+    default: 0,
+    min: 0,
+    max: 100_000,
+    restart: true,
+    description: 'Current that the whole device draws while it is awake; 0 for not told.',
+  },
+  'power.asleep_ma': {
+    type: 'number',
+    unit: 'mA',
+    default: 0,
+    min: 0,
+    max: 100_000,
+    restart: true,
+    description: 'Current that the whole device draws while it sleeps; 0 for not told.',
+  },
+  'power.wake_file': {
+    type: 'text',
+    default: '',
+    maxBytes: 512,
+    restart: true,
+    description: 'A file whose change opens a window at once; its first line is the reason.',
   },
   'log.level': {
     type: 'choice',

@@ -80,6 +80,7 @@ export function checkValue(key: SettingKey, raw: unknown): Checked {
   const setting: Setting = SETTINGS[key]
   switch (setting.type) {
     case 'integer':
+    case 'number':
     case 'duration':
     case 'size':
       return checkNumber(setting, raw)
@@ -100,6 +101,9 @@ export function checkValue(key: SettingKey, raw: unknown): Checked {
 export function checkTextValue(key: SettingKey, text: string): Checked {
   const { type } = SETTINGS[key]
   if (type === 'integer') return checkValue(key, /^-?\d{1,15}$/.test(text) ? Number(text) : text)
+  if (type === 'number') {
+    return checkValue(key, /^\d{1,9}(?:\.\d{1,6})?$/.test(text) ? Number(text) : text)
+  }
   if (type === 'boolean') {
     const words: Readonly<Record<string, boolean>> = { true: true, false: false, 1: true, 0: false }
     return checkValue(key, Object.hasOwn(words, text) ? words[text] : text)
@@ -117,17 +121,27 @@ export function checkTextValue(key: SettingKey, text: string): Checked {
 type NumberSetting = Extract<Setting, { min: number }>
 
 function checkNumber(setting: NumberSetting, raw: unknown): Checked {
-  const parse = { integer: () => undefined, duration: parseDuration, size: parseSize }[setting.type]
-  const example = { integer: 'a whole number', duration: 'like "10s"', size: 'like "1GiB"' }
-  const value = setting.type === 'integer' ? raw : typeof raw === 'string' ? parse(raw) : undefined
-  if (typeof value !== 'number' || !Number.isSafeInteger(value)) {
-    return refuse(`must be ${example[setting.type]}`)
+  const { type, min, max } = setting
+  const example = {
+    integer: 'a whole number',
+    number: 'a number',
+    duration: 'like "10s"',
+    size: 'like "1GiB"',
   }
-  if (value < setting.min || value > setting.max) {
-    const show = { integer: String, duration: formatDuration, size: formatSize }[setting.type]
-    return refuse(`must be from ${show(setting.min)} to ${show(setting.max)}`)
+  const value = numberOf(type, raw)
+  if (value === undefined) return refuse(`must be ${example[type]}`)
+  if (value < min || value > max) {
+    const show = { integer: String, number: String, duration: formatDuration, size: formatSize }
+    return refuse(`must be from ${show[type](min)} to ${show[type](max)}`)
   }
   return accept(value)
+}
+
+function numberOf(type: NumberSetting['type'], raw: unknown): number | undefined {
+  if (type === 'number') return typeof raw === 'number' && Number.isFinite(raw) ? raw : undefined
+  const parse = type === 'duration' ? parseDuration : parseSize
+  const value = type === 'integer' ? raw : typeof raw === 'string' ? parse(raw) : undefined
+  return typeof value === 'number' && Number.isSafeInteger(value) ? value : undefined
 }
 
 function checkText(raw: unknown, maxBytes: number): Checked {

@@ -8,6 +8,7 @@ import { migration as ops } from './storage/ops.ts'
 import { migration as packs } from './storage/packs.ts'
 import { migration as peers } from './storage/peers.ts'
 import { migration as sensorChoices } from './storage/sensor-choices.ts'
+import { migration as wakes } from './storage/wakes.ts'
 
 export const MIGRATIONS: readonly Migration[] = [
   ops,
@@ -18,4 +19,5 @@ export const MIGRATIONS: readonly Migration[] = [
   sensorChoices,
   incidents,
   distrust,
+  wakes,
 ]
