@@ -8,7 +8,13 @@ import { IdentityError } from './errors.ts'
 import { SIGNATURE_BYTES, type Signer, type Verifier } from './keys.ts'
 
 /** What an envelope can be about; part of what is signed, so none can pass for another. */
-export type DocumentKind = 'member-op' | 'telemetry-pack' | 'call' | 'receipt' | 'incident'
+export type DocumentKind =
+  | 'member-op'
+  | 'telemetry-pack'
+  | 'call'
+  | 'receipt'
+  | 'incident'
+  | 'schedule'
 
 export interface Context {
   readonly kind: DocumentKind
@@ -70,6 +76,17 @@ export function open(
     throw new IdentityError('IDENTITY_BAD_SIGNATURE', context.kind)
   }
   return { signer, payload, id: sha256(signed), bytes }
+}
+
+/**
+ * An envelope whose signature was checked when it came in, with its id.
+ *
+ * @throws IdentityError IDENTITY_BAD_ENVELOPE; WireError
+ */
+export function reopen(bytes: Uint8Array, context: Context, maxBytes: number): Envelope {
+  const { header, payload } = parse(bytes, maxBytes)
+  const signer = signerIn(header, context.kind)
+  return { signer, payload, id: sha256(toBeSigned(header, payload, context)), bytes }
 }
 
 /**

@@ -10,7 +10,7 @@ export {
   peerIdOf,
   sha256,
 } from './device-id.ts'
-export { ENVELOPE_OVERHEAD_BYTES, NO_HOME, open, peek, seal } from './envelope.ts'
+export { ENVELOPE_OVERHEAD_BYTES, NO_HOME, open, peek, reopen, seal } from './envelope.ts'
 export type { Context, DocumentKind, Envelope } from './envelope.ts'
 export { IDENTITY_ERRORS, IdentityError } from './errors.ts'
 export type { IdentityErrorCode } from './errors.ts'

@@ -1,0 +1,2 @@
+/** Rules: when a sensor says so, call. */
+export type { RuleAction, RuleCondition, RuleSettings } from './settings.ts'
