@@ -1,5 +1,5 @@
 /** Readings as they arrive, for whoever watches. A slow watcher misses the oldest, and is told. */
-import type { Pack } from '../../../protocols/telemetry/index.ts'
+import type { Pack, Reading } from '../../../protocols/telemetry/index.ts'
 import { equalBytes } from '../../../protocols/wire/index.ts'
 import type { Emitter } from '../../events.ts'
 import { isChosen } from '../sensors/index.ts'
@@ -30,8 +30,10 @@ export interface KeptPack {
   readonly flags: number
 }
 
-/** All after the pack is on disk. */
+/** All but the first after the pack is on disk. */
 export interface TelemetryEvents extends Record<string, unknown> {
+  /** A sensor of this device said so, just now. It may not get into the log. */
+  measured: Reading
   reading: LiveReading
   pack: KeptPack
   /** Packs that are newly known to be missing, both ends included. */

@@ -196,6 +196,7 @@ function partsOf(deps: TelemetryDeps, shared: Shared, signal: AbortSignal): Part
     show(pack)
   })
   const sampler = createSampler({ ...deps, ...settings }, (readings) => {
+    for (const reading of readings) events.emit('measured', reading)
     // A device that was removed, or may not publish, measures for itself alone.
     if (shared.members.get(toHex(mesh.key))?.publishes === true) publisher.add(readings)
   })
