@@ -2,6 +2,11 @@
 
 export interface DialerState {
   readonly self: string
+  /**
+   * Dial nobody but those who are wanted, those at once and again soon: for a device that is awake for
+   * a second or two, where waiting costs more than dialling.
+   */
+  readonly onDemand: boolean
   /** For jitter. */
   readonly seed: number
   readonly peers: ReadonlyMap<string, PeerState>
@@ -23,6 +28,10 @@ export interface PeerState {
   readonly dueMs: number | undefined
   /** When the last connection broke; undefined since it is back, and before the first. */
   readonly lostMs: number | undefined
+  /** It sleeps most of the time and dials when it wakes: being gone is no loss, and dialling it is vain. */
+  readonly sleeper: boolean
+  /** Someone waits for it; counts where `onDemand` holds. */
+  readonly wanted: boolean
 }
 
 export interface ConnectionState {
@@ -39,6 +48,7 @@ export interface ConnectionState {
 export type DialerEvent =
   | { readonly type: 'tick' }
   | { readonly type: 'members'; readonly peers: readonly string[] }
+  | { readonly type: 'sleepers'; readonly peers: readonly string[] }
   | {
       readonly type: 'known'
       readonly peer: string

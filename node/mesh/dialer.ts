@@ -22,6 +22,8 @@ import type {
 export const YIELD_MS = 700
 export const BACKOFF_FIRST_MS = 50
 export const BACKOFF_LAST_MS = 5000
+/** On demand nobody backs off: the window is short. */
+export const DEMAND_RETRY_MS = 100
 /** Two connections opened within this time were dialled towards each other. */
 export const CROSSING_MS = 2000
 /** A forged announcement costs at most four dials and one ping a second. */
@@ -30,8 +32,8 @@ const PROBE_GAP_MS = 1000
 const MAX_ADDRESSES = 16
 const MAX_PROVEN = 4
 
-export function startDialer(self: string, seed: number): DialerState {
-  return { self, seed, peers: new Map() }
+export function startDialer(self: string, seed: number, onDemand = false): DialerState {
+  return { self, seed, onDemand, peers: new Map() }
 }
 
 /** The time of the next `tick`, or undefined. */
@@ -60,11 +62,14 @@ const NEW_PEER: PeerState = {
   lastDialMs: -Infinity,
   dueMs: undefined,
   lostMs: undefined,
+  sleeper: false,
+  wanted: false,
 }
 
 /** One step: a copy of the state under change, and the actions so far. */
 class Turn {
   readonly #self: string
+  readonly #onDemand: boolean
   readonly #now: number
   readonly #peers: Map<string, PeerState>
   readonly #actions: DialerAction[] = []
@@ -72,6 +77,7 @@ class Turn {
 
   constructor(state: DialerState, now: number) {
     this.#self = state.self
+    this.#onDemand = state.onDemand
     this.#seed = state.seed
     this.#now = now
     this.#peers = new Map(state.peers)
@@ -79,12 +85,13 @@ class Turn {
 
   result(): DialerStep {
     this.#dialDue()
-    const state = { self: this.#self, seed: this.#seed, peers: this.#peers }
-    return { state, actions: this.#actions }
+    const [self, onDemand, seed] = [this.#self, this.#onDemand, this.#seed]
+    return { state: { self, onDemand, seed, peers: this.#peers }, actions: this.#actions }
   }
 
   take(event: DialerEvent): void {
     if (event.type === 'members') return this.#members(event.peers)
+    if (event.type === 'sleepers') return this.#sleepers(event.peers)
     if (event.type === 'links') return this.#links()
     if (event.type === 'tick') return
     const peer = this.#peers.get(event.peer)
@@ -97,7 +104,7 @@ class Turn {
       case 'seen':
         return this.#seen(event, peer)
       case 'wanted':
-        return this.#hurry(event.peer, peer)
+        return this.#want(event.peer, peer)
       case 'dialled':
         return this.#dialled(event, peer)
     }
@@ -126,18 +133,27 @@ class Turn {
     }
   }
 
+  #sleepers(names: readonly string[]): void {
+    for (const [name, peer] of this.#peers) {
+      const sleeper = names.includes(name)
+      if (sleeper === peer.sleeper) continue
+      const settled = sleeper ? { dueMs: undefined, lostMs: undefined } : {}
+      this.#peers.set(name, { ...peer, sleeper, ...settled })
+    }
+  }
+
   /** The world has changed under us: doubt every connection, try every missing member. */
   #links(): void {
     for (const [name, peer] of this.#peers) {
       for (const connection of peer.connections.keys()) this.#probe(name, connection)
-      if (peer.connections.size === 0) this.#hurry(name, peer)
+      if (this.#isMissed(peer)) this.#hurry(name, peer)
     }
   }
 
   #known(event: Extract<DialerEvent, { type: 'known' }>, peer: PeerState): void {
     const next = { ...peer, [event.kind]: event.addresses.slice(0, MAX_ADDRESSES) }
     this.#peers.set(event.peer, next)
-    this.#hurry(event.peer, next)
+    if (this.#isMissed(next)) this.#hurry(event.peer, next)
   }
 
   #seen(event: Extract<DialerEvent, { type: 'seen' }>, peer: PeerState): void {
@@ -147,21 +163,29 @@ class Turn {
     const announced = event.addresses.slice(0, MAX_ADDRESSES)
     const next = { ...peer, announced, instance }
     this.#peers.set(event.peer, next)
-    for (const [connection, { link, direction, remoteHost }] of peer.connections) {
-      const unused =
-        direction === 'outbound' &&
-        link === event.link &&
-        !announced.some((address) => address.includes(`/${remoteHost}/`))
-      if (restarted || unused) this.#probe(event.peer, connection)
+    for (const [name, connection] of peer.connections) {
+      if (restarted || isUnused(connection, event)) this.#probe(event.peer, name)
     }
+    if (this.#onDemand && !peer.wanted) return
     const fresh = restarted || moved || peer.instance === undefined
     if (fresh || this.#now - peer.lastDialMs >= PROBE_GAP_MS) this.#hurry(event.peer, next)
+  }
+
+  /** Whether there is a reason to dial it that nobody had to give. */
+  #isMissed({ connections, sleeper, wanted }: PeerState): boolean {
+    return connections.size === 0 && !sleeper && (wanted || !this.#onDemand)
+  }
+
+  #want(name: string, peer: PeerState): void {
+    const next = { ...peer, wanted: true }
+    this.#peers.set(name, next)
+    this.#hurry(name, next)
   }
 
   /** Forget the back-off and dial soon. */
   #hurry(name: string, peer: PeerState): void {
     if (peer.connections.size > 0) return
-    const yielded = this.#isLower(name) ? 0 : YIELD_MS
+    const yielded = this.#onDemand || this.#isLower(name) ? 0 : YIELD_MS
     const at = Math.max(this.#now + yielded, peer.lastDialMs + DIAL_GAP_MS)
     const dueMs = peer.dialing ? peer.dueMs : Math.min(peer.dueMs ?? Infinity, at)
     this.#peers.set(name, { ...peer, failures: 0, dueMs })
@@ -191,6 +215,10 @@ class Turn {
   }
 
   #retry(name: string, peer: PeerState): void {
+    if (!this.#isMissed(peer)) return void this.#peers.set(name, { ...peer, dueMs: undefined })
+    if (this.#onDemand) {
+      return void this.#peers.set(name, { ...peer, dueMs: this.#now + DEMAND_RETRY_MS })
+    }
     const full = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(peer.failures, 10), BACKOFF_LAST_MS)
     const dueMs = this.#now + full * (0.75 + this.#random() / 2)
     this.#peers.set(name, { ...peer, failures: peer.failures + 1, dueMs })
@@ -249,10 +277,11 @@ class Turn {
     const next = { ...peer, connections }
     this.#peers.set(event.peer, next)
     if (connections.size > 0) return
-    const lost = { ...next, lostMs: closed.greeted ? this.#now : peer.lostMs }
+    const missed = closed.greeted && !peer.sleeper
+    const lost = { ...next, lostMs: missed ? this.#now : peer.lostMs }
     this.#retry(event.peer, lost)
     // A connection that was in use broke: let the lower one dial first again.
-    if (closed.greeted && !this.#isLower(event.peer)) {
+    if (missed && !this.#onDemand && !this.#isLower(event.peer)) {
       this.#peers.set(event.peer, { ...lost, dueMs: this.#now + YIELD_MS })
     }
   }
@@ -282,6 +311,16 @@ class Turn {
     this.#seed = (Math.imul(this.#seed, 1_664_525) + 1_013_904_223) >>> 0
     return this.#seed / 2 ** 32
   }
+}
+
+/** We dialled it at an address that the peer no longer announces on that link. */
+function isUnused(
+  { direction, link, remoteHost }: ConnectionState,
+  seen: Extract<DialerEvent, { type: 'seen' }>,
+): boolean {
+  const announced = seen.addresses.slice(0, MAX_ADDRESSES)
+  const known = announced.some((address) => address.includes(`/${remoteHost}/`))
+  return direction === 'outbound' && link === seen.link && !known
 }
 
 /** IPv6 first; what was announced and what worked before, in turn: a forged announcement hides no good address. */

@@ -21,6 +21,8 @@ export interface DialingDeps {
   /** Our peer id. */
   readonly self: string
   readonly seed: number
+  /** See DialerState. */
+  readonly onDemand: boolean
   readonly clock: Clock
   readonly log: Logger
   readonly components: HostComponents
@@ -68,7 +70,7 @@ class Shell implements Dialing {
 
   constructor(deps: DialingDeps) {
     this.#deps = deps
-    this.#state = startDialer(deps.self, deps.seed)
+    this.#state = startDialer(deps.self, deps.seed, deps.onDemand)
   }
 
   tell(event: DialerEvent): void {

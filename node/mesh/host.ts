@@ -26,6 +26,8 @@ export interface HostOptions {
   readonly allowHosts?: readonly string[]
   /** Without identify and ping: nothing is served but what is bound. */
   readonly bare?: boolean
+  /** Without identify: nobody asks a device that is gone in a second where it is. */
+  readonly brief?: boolean
   readonly discovery?: ((components: HostComponents) => PeerDiscovery) | undefined
 }
 
@@ -94,7 +96,8 @@ export async function startHost(options: HostOptions): Promise<Host> {
     // Probes with a reason find a dead peer sooner; dialing.ts makes them.
     connectionMonitor: { enabled: false },
     services: {
-      ...(options.bare === true ? {} : { identify: zonelessIdentify(), ping: ping() }),
+      ...(options.bare === true ? {} : { ping: ping() }),
+      ...(options.bare === true || options.brief === true ? {} : { identify: zonelessIdentify() }),
       parts: (parts: HostComponents) => {
         components = parts
         return {}

@@ -6,32 +6,33 @@ import type { Connection } from '@libp2p/interface'
 
 import { keyOfPeerId, peerIdOf, signerFromSeed } from '../../protocols/identity/index.ts'
 import { toHex, type Protocol } from '../../protocols/wire/index.ts'
-import { NodeError } from '../errors.ts'
 import { createEmitter, type Emitter } from '../events.ts'
 import { openDatastore, type StoredDatastore } from '../storage/datastore.ts'
 import { hostOf, withoutPeer, zoneOf } from './addresses.ts'
 import { bindProtocol, bindStream } from './bind.ts'
-import {
-  createConnections,
-  isGreeted,
-  untilAborted,
-  type Connections,
-  type Live,
-} from './connections.ts'
+import { createConnections, type Connections, type Live } from './connections.ts'
 import { startDialing, type Dialing } from './dialing.ts'
 import { startDiscovery, type Discovery } from './discovery.ts'
 import { createGater, type Gater, type Refusal } from './gater.ts'
 import { createDualStack, type DualStack } from './dual-stack.ts'
 import { startGreeter, type Greeter } from './greeting.ts'
-import { portOf, startHostOn, type Host } from './host.ts'
+import { portOf, startHost, startHostOn, type Host } from './host.ts'
 import { linkWith, type LinkChange } from './links.ts'
-import type { Mesh, MeshEvents, MeshHandler, MeshOptions, MeshPeer, MeshStream } from './mesh.ts'
+import type {
+  Mesh,
+  MeshEvents,
+  MeshHandler,
+  MeshOptions,
+  MeshPeer,
+  MeshStream,
+  Traffic,
+} from './mesh.ts'
 import { createNeighbours, type Neighbours } from './neighbours.ts'
 import { loadReached, saveReached, type Reached } from './reached.ts'
+import { createReaching, type Reaching } from './reaching.ts'
+import { countTraffic, type TrafficCount } from './traffic.ts'
 import { zonedTcp, type ZonedTcp } from './transport.ts'
 
-/** `open` waits this long for a connection. */
-const OPEN_WITHIN_MS = 10_000
 const INSTANCE_BYTES = 16
 
 export async function joinMesh(options: MeshOptions, signal: AbortSignal): Promise<Mesh> {
@@ -58,11 +59,14 @@ class MeshNode implements Mesh {
   readonly #dualStack: DualStack
   readonly #connections: Connections
   readonly #neighbours: Neighbours
+  readonly #traffic: TrafficCount
+  readonly #brief: boolean
   readonly #localHosts = new WeakMap<Live, string>()
-  readonly #waiters = new Set<() => void>()
+  readonly #reaching: Reaching
   readonly #stopped = new AbortController()
   #stopping: Promise<void> | undefined
   #members: ReadonlySet<string> = new Set()
+  #sleepers: readonly string[] = []
   #reached: Reached = new Map()
   #store: StoredDatastore | undefined
   #host: Host | undefined
@@ -73,6 +77,7 @@ class MeshNode implements Mesh {
   constructor(options: MeshOptions) {
     const { clock, log, random } = options
     this.#options = options
+    this.#brief = options.brief === true
     this.key = signerFromSeed(options.seed).key
     this.#self = peerIdOf(this.key)
     this.events = createEmitter((error) => log.error({ err: error }, 'mesh listener failed'))
@@ -96,6 +101,7 @@ class MeshNode implements Mesh {
         this.#neighbours.heard(peer, { addresses, instance: undefined, link: '' }),
     })
     this.#transport = zonedTcp((remote) => this.#gater.admit(remote))
+    this.#traffic = countTraffic(clock, ({ connection }) => this.#transport.facts(connection))
     this.#connections = createConnections({
       clock,
       log,
@@ -104,6 +110,13 @@ class MeshNode implements Mesh {
       onOpened: (live) => this.#opened(live),
       onGreeted: (live, first) => this.#greeted(live, first),
       onClosed: (live, last) => this.#closed(live, last),
+    })
+    this.#reaching = createReaching({
+      clock,
+      connections: this.#connections,
+      isMember: (peer) => this.#members.has(peer),
+      want: (peer) => this.#dialing?.tell({ type: 'wanted', peer }),
+      stopped: this.#stopped.signal,
     })
   }
 
@@ -115,13 +128,14 @@ class MeshNode implements Mesh {
     }
     this.#host = await this.#startHost()
     const { node, components } = this.#host
-    await this.#dualStack.follow(components)
+    if (!this.#brief) await this.#dualStack.follow(components)
     this.#greeter = await startGreeter(node, greet, clock)
     node.addEventListener('connection:open', (event) => this.#connections.add(event.detail))
     const [seed = 0] = new Uint32Array(random.bytes(4).slice().buffer)
     this.#dialing = startDialing({
       self: this.#self,
       seed,
+      onDemand: this.#brief,
       clock,
       log,
       components,
@@ -129,14 +143,20 @@ class MeshNode implements Mesh {
       facts: (connection) => this.#transport.facts(connection),
       onMissing: (missing) => this.#discovery?.setHunting(missing),
     })
-    this.#discovery = await startDiscovery({
+    if (!this.#brief || this.#options.multicast) this.#discovery = await this.#discover()
+  }
+
+  #discover(): Promise<Discovery> {
+    const { clock, interfaces, log, multicast, random } = this.#options
+    return startDiscovery({
       service: 'mesh',
-      multicast: this.#options.multicast,
-      interfaces: this.#options.interfaces,
+      multicast,
+      interfaces,
       clock,
       random,
       log,
-      announce: (link, ttlSeconds) => this.#neighbours.announcement(link, ttlSeconds),
+      announce: (link, ttlSeconds) =>
+        this.#brief ? [] : this.#neighbours.announcement(link, ttlSeconds),
       isPreferred: (packet) => this.#neighbours.mentionsMember(packet),
       onSighting: (sighting, link) => this.#neighbours.sighted(sighting, link),
       onLinks: (change) => this.#linksChanged(change),
@@ -165,7 +185,7 @@ class MeshNode implements Mesh {
   }
 
   async open(peer: Uint8Array, protocol: Protocol, signal: AbortSignal): Promise<MeshStream> {
-    const live = await this.#usable(peerIdOf(peer), signal)
+    const live = await this.#reaching.reach(peerIdOf(peer), signal)
     const until = AbortSignal.any([live.signal, signal])
     const stream = await live.connection.newStream(protocol.id, {
       signal: until,
@@ -204,6 +224,7 @@ class MeshNode implements Mesh {
       if (!members.has(peer)) this.#connections.cut(peer, 'no longer a member')
     }
     this.#dialing?.tell({ type: 'members', peers: [...members] })
+    this.#dialing?.tell({ type: 'sleepers', peers: this.#sleepers })
     const added = [...members].filter((peer) => !before.has(peer))
     for (const peer of added) {
       const reached = this.#reached.get(peer) ?? []
@@ -215,6 +236,19 @@ class MeshNode implements Mesh {
 
   cut(key: Uint8Array): void {
     this.#connections.cut(peerIdOf(key), 'cut')
+  }
+
+  setSleepers(keys: readonly Uint8Array[]): void {
+    this.#sleepers = keys.map(peerIdOf)
+    this.#dialing?.tell({ type: 'sleepers', peers: this.#sleepers })
+  }
+
+  want(key: Uint8Array): void {
+    this.#dialing?.tell({ type: 'wanted', peer: peerIdOf(key) })
+  }
+
+  traffic(): Traffic {
+    return this.#traffic.total()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -232,49 +266,12 @@ class MeshNode implements Mesh {
 
   async #startHost(): Promise<Host> {
     const { seed, port, log } = this.#options
+    const parts = { seed, log, transport: this.#transport, gater: this.#gater.gater }
+    // What libp2p itself would keep of its peers is of no use to who stays for a second.
+    if (this.#brief) return startHost({ ...parts, brief: true, listen: [] })
     const allowHosts = [...this.#reached.values()].flat().map(hostOf)
-    return startHostOn(port, {
-      seed,
-      log,
-      allowHosts,
-      transport: this.#transport,
-      gater: this.#gater.gater,
-      datastore: this.#store,
-      discovery: this.#dualStack.discovery,
-    })
-  }
-
-  /** A greeted connection to `peer`, dialled if need be. */
-  async #usable(peer: string, signal: AbortSignal): Promise<Live> {
-    const late = new AbortController()
-    const cancel = this.#options.clock.timer(OPEN_WITHIN_MS, () =>
-      late.abort(new NodeError('NODE_TIMEOUT', 'That device could not be reached.')),
-    )
-    const until = AbortSignal.any([signal, late.signal, this.#stopped.signal])
-    try {
-      for (;;) {
-        until.throwIfAborted()
-        if (!this.#members.has(peer)) {
-          throw new NodeError('NODE_DENIED', 'That device is not a member of this home.')
-        }
-        const live = this.#connections.of(peer).find(isGreeted)
-        if (live !== undefined) return live
-        this.#dialing?.tell({ type: 'wanted', peer })
-        await untilAborted(this.#nextGreeting(), until)
-      }
-    } finally {
-      cancel()
-    }
-  }
-
-  #nextGreeting(): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        this.#waiters.delete(wake)
-        resolve()
-      }
-      this.#waiters.add(wake)
-    })
+    const { discovery } = this.#dualStack
+    return startHostOn(port, { ...parts, allowHosts, datastore: this.#store, discovery })
   }
 
   #running(): Host {
@@ -291,11 +288,12 @@ class MeshNode implements Mesh {
       this.#connections.cutOne(live.id, 'our address is gone')
     }
     this.#dialing?.tell({ type: 'links' })
-    void this.#dualStack.follow(this.#running().components)
+    if (!this.#brief) void this.#dualStack.follow(this.#running().components)
   }
 
   #opened(live: Live): void {
     const { connection, id, peer } = live
+    this.#traffic.opened(live)
     const localHost = this.#transport.facts(connection)?.localHost
     if (localHost !== undefined) this.#localHosts.set(live, localHost)
     const link = zoneOf(connection.remoteAddr) ?? linkWith(this.#discovery?.links, localHost)
@@ -314,10 +312,11 @@ class MeshNode implements Mesh {
       void saveReached(this.#store, peer, this.#dialing?.proven(peer) ?? [])
     }
     if (first) this.events.emit('connect', { key: keyOfPeerId(peer) })
-    for (const wake of this.#waiters) wake()
+    this.#reaching.greeted()
   }
 
   #closed(live: Live, last: boolean): void {
+    this.#traffic.closed(live)
     this.#dialing?.tell({ type: 'closed', peer: live.peer, connection: live.id })
     if (last) this.events.emit('disconnect', { key: keyOfPeerId(live.peer) })
     if (!this.#stopped.signal.aborted) this.#discovery?.checkLinks()

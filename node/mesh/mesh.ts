@@ -71,6 +71,23 @@ export interface Mesh extends AsyncDisposable {
   setMembers(keys: readonly Uint8Array[]): void
   /** Abort every connection to `key`. A member is dialled again later. */
   cut(key: Uint8Array): void
+  /**
+   * The members that sleep most of the time. They dial when they wake, so they are not dialled again
+   * and again, nor looked for.
+   */
+  setSleepers(keys: readonly Uint8Array[]): void
+  /** Dial a member now, where it is known to be, if it is not connected. */
+  want(key: Uint8Array): void
+  /** What our connections have cost since the start. */
+  traffic(): Traffic
+}
+
+export interface Traffic {
+  /** At our TCP sockets: without the headers of TCP, IP and the link, and without discovery. */
+  readonly bytesIn: number
+  readonly bytesOut: number
+  /** Time with a connection open, greeted or not. */
+  readonly connectedMs: number
 }
 
 export interface MeshOptions {
@@ -81,6 +98,11 @@ export interface MeshOptions {
   /** Only these interfaces; all where absent. */
   readonly interfaces?: readonly string[]
   readonly multicast: boolean
+  /**
+   * For a device that is awake for a moment: nobody can dial it, it announces nothing, and it dials
+   * nobody but those who are wanted, those at once. With `multicast` it looks for them too.
+   */
+  readonly brief?: boolean
   /** Multiaddrs to try without discovery; each ends in `/p2p/<id>`. */
   readonly directPeers?: readonly string[]
   readonly clock: Clock
