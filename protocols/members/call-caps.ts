@@ -3,7 +3,7 @@
  * often before. Pure; who the caller is, whether its grant still holds, and the counting are the
  * caller's business. SPEC.md "Caps".
  */
-import type { ArgumentLimit } from './cap-terms.ts'
+import type { ArgumentLimit, Span } from './cap-terms.ts'
 import { capToRead, fits, parseCap, type CallCap, type CallVerb } from './caps.ts'
 
 /** Time of day where the device stands. */
@@ -104,12 +104,14 @@ function memberOf(args: unknown, field: string): unknown {
 
 /** The days are those on which the time begins: what is past midnight belongs to the day before. */
 function isTime({ time, days }: CallCap, { minute, weekday }: LocalTime): boolean {
-  const past = time !== undefined && time.to < time.from && minute < time.to
-  const within =
-    time === undefined || past || (minute >= time.from && (time.to < time.from || minute < time.to))
-  if (!within || days === undefined) return within
-  const day = past ? ((weekday + 5) % 7) + 1 : weekday
-  return days.from <= days.to
-    ? day >= days.from && day <= days.to
-    : day >= days.from || day <= days.to
+  const dayBefore = ((weekday + 5) % 7) + 1
+  if (time === undefined) return isDay(days, weekday)
+  if (time.from < time.to) return time.from <= minute && minute < time.to && isDay(days, weekday)
+  return minute < time.to ? isDay(days, dayBefore) : minute >= time.from && isDay(days, weekday)
+}
+
+function isDay(days: Span | undefined, day: number): boolean {
+  if (days === undefined) return true
+  const { from, to } = days
+  return from <= to ? from <= day && day <= to : day >= from || day <= to
 }

@@ -60,6 +60,13 @@ export const WALLS: readonly Wall[] = [
     packages: /^(@noble\/|multiformats\/|dns-packet$)/,
   },
   {
+    // Arguments are held against a JSON Schema.
+    files: /^protocols\/calls\//,
+    own: /^(protocols\/calls)\//,
+    may: only(PROTOCOL_BASE, String.raw`protocols\/(wire|identity)\/index\.ts`),
+    packages: /^(@noble\/|multiformats\/|@cfworker\/json-schema$)/,
+  },
+  {
     files: /^protocols\//,
     own: /^(protocols\/[a-z-]+)\//,
     may: only(PROTOCOL_BASE, String.raw`protocols\/(wire|identity)\/index\.ts`),
@@ -70,6 +77,13 @@ export const WALLS: readonly Wall[] = [
     files: /^node\/config-sensors\.ts$/,
     may: only(BASE, String.raw`protocols\/telemetry\/index\.ts`),
     packages: /^valibot$/,
+  },
+  {
+    // Programs, servers and brokers beside this process, for every service that needs one.
+    files: /^node\/machine\//,
+    own: /^(node\/machine)\//,
+    may: only(PROTOCOL_BASE, String.raw`protocols\/wire\/index\.ts`, BASE),
+    packages: NO_LIBP2P,
   },
   {
     files: only(BASE),
@@ -104,7 +118,7 @@ export const WALLS: readonly Wall[] = [
   {
     files: /^node\/services\//,
     own: /^(node\/services\/[a-z-]+)(\/|\.ts$)/,
-    may: only(PROTOCOL_BASE, PROTOCOL_INDEX, BASE, String.raw`node\/(storage|mesh)\/.*`),
+    may: only(PROTOCOL_BASE, PROTOCOL_INDEX, BASE, String.raw`node\/(storage|mesh|machine)\/.*`),
     packages: NO_LIBP2P,
   },
   {
