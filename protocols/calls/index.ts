@@ -9,6 +9,13 @@ export {
   VERBS,
 } from './call.ts'
 export type { Call, CallContent, CallsContext, Cause, Verb } from './call.ts'
+export { serveCalls } from './callee.ts'
+export type { CalleeDeps } from './callee.ts'
+export { openCaller } from './caller.ts'
+export type { Caller, CallerDeps, CallRow, Observed } from './caller.ts'
+export { checkInput, compileInput } from './check.ts'
+export type { Check } from './check.ts'
+export { isName, SCHEMA_BOUNDS, schemaFrom } from './data-schema.ts'
 export { ARGS, formatJson, parseJson, RESULT } from './json.ts'
 export type { Json, JsonBounds } from './json.ts'
 export { Request, Response } from './messages.ts'
@@ -26,3 +33,11 @@ export {
   STATUSES,
 } from './receipt.ts'
 export type { ClockState, ExpectedReceipt, Receipt, ReceiptContent, Status } from './receipt.ts'
+export {
+  DESCRIPTION,
+  descriptionText,
+  modelOf,
+  onlyAllowed,
+  thingDescription,
+} from './thing-description.ts'
+export type { Allows, Right } from './thing-description.ts'
