@@ -26,16 +26,19 @@ import { exportView } from './device/export.ts'
 import { startHome, type Home } from './device/home.ts'
 import { isGiven } from './device/readers.ts'
 import { trustView } from './device/trust.ts'
+import { callsView } from './device/view-calls.ts'
 import { careView } from './device/view-care.ts'
 import { asNodeError, devicesView } from './device/view-devices.ts'
 import { alreadyHome, homeView, pairingView, type HomeKeeper } from './device/view-home.ts'
 import { incidentsView } from './device/view-incidents.ts'
+import { powerView } from './device/view-power.ts'
 import { readingsView } from './device/view-readings.ts'
 import type { Clock, Random } from './env.ts'
 import { NodeError } from './errors.ts'
 import { createJournal } from './journal.ts'
 import { Scope } from './lifecycle.ts'
 import type { Logger } from './log.ts'
+import { createBrokers } from './machine/brokers.ts'
 import { dialCandidate, findCandidates, startPairingListener } from './mesh/pairing-host.ts'
 import { MIGRATIONS } from './migrations.ts'
 import { openRunMarker, type RunMarker } from './run-marker.ts'
@@ -109,6 +112,8 @@ async function compose(
     ...exportView(base, keeper.requireHome),
     ...trustView(base, keeper.requireHome),
     ...incidentsView(base, keeper.requireHome),
+    ...callsView(base, keeper.requireHome),
+    ...powerView(undefined),
     ...careView(base, keeper.home, async () => {
       await forgetDevice(deps.config.paths.dataDir, FILES)
       deps.onReset()
@@ -147,6 +152,7 @@ async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
     incidents: openIncidentStore(db),
     marker,
     journal: createJournal(clock),
+    brokers: createBrokers({ clock, random }),
   }
 }
 

@@ -13,7 +13,7 @@ import { openApiDocument } from './openapi.ts'
 import { HttpError, PROBLEM_TYPE, problemOf } from './problem.ts'
 import { API_PREFIX, ROUTES, type DashboardLinks, type Route } from './routes.ts'
 import { bytesOf, eventLines, jsonLines, streamOf } from './streams.ts'
-import type { NodeView } from './view.ts'
+import { isUnderway, type CallView, type NodeView } from './view.ts'
 
 export interface StaticFile {
   /** Content type. */
@@ -109,7 +109,7 @@ function addSession(app: Hono<Env>, { guard }: AppDeps): void {
 }
 
 function addRoute(app: Hono<Env>, route: Route, deps: AppDeps): void {
-  const path = `${API_PREFIX}${route.path.replace('{ref}', ':ref')}`
+  const path = `${API_PREFIX}${route.path.replaceAll(/\{(\w+)\}/g, ':$1')}`
   app.on(route.method, path, async (c) => {
     if (route.socketOnly === true && deps.guard !== undefined) {
       throw new HttpError('HTTP_FORBIDDEN', 'Use the command line on this machine for that.')
@@ -119,6 +119,7 @@ function addRoute(app: Hono<Env>, route: Route, deps: AppDeps): void {
       view: deps.view,
       dashboard: deps.dashboard,
       ref: c.req.param('ref') ?? '',
+      name: c.req.param('name') ?? '',
       body: (route.body === undefined ? undefined : await readBody(c, route.body)) as never,
       query: (route.query === undefined ? undefined : readQuery(c, route.query)) as never,
       signal: AbortSignal.any([deps.signal, c.req.raw.signal, stop.signal]),
@@ -136,6 +137,10 @@ interface Outcome {
 
 async function respond(c: Context<Env>, { route, result, stop, log }: Outcome): Promise<Response> {
   if (route.answer === 'json') return c.json((await result) as Record<string, unknown>)
+  if (route.answer === 'call') {
+    const call = (await result) as CallView
+    return c.json(call, isUnderway(call) ? 202 : 200)
+  }
   if (route.answer === 'none') {
     await result
     return c.body(null, 204)
@@ -215,6 +220,7 @@ function ruleText(issue: v.BaseIssue<unknown> | undefined): string {
     min_value: `must be ${limit} or more`,
     max_value: `must be ${limit} or less`,
     regex: 'has characters that are not allowed',
+    bounded_json: 'is too large, too deep or has a name that is not allowed',
   }
   return texts[rule] ?? rule
 }

@@ -5,6 +5,7 @@
 import { request, type IncomingMessage } from 'node:http'
 
 import { asError, NodeError } from '../errors.ts'
+import { callsClient, device, type Asked } from './client-calls.ts'
 import { ApiError, type Problem } from './problem.ts'
 import { API_PREFIX, type DashboardLinks } from './routes.ts'
 import type { NodeView } from './view.ts'
@@ -15,11 +16,7 @@ export interface ApiClient extends NodeView {
   dashboardLink(): Promise<Link>
 }
 
-interface Call {
-  readonly method: string
-  readonly path: string
-  readonly body?: unknown
-  readonly query?: Readonly<Record<string, string | number | undefined>>
+interface Call extends Asked {
   readonly signal: AbortSignal
 }
 
@@ -36,8 +33,13 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
       query: query ?? {},
       signal: AbortSignal.any([signal, until]),
     })
-  const device = (ref: string): string => `/devices/${encodeURIComponent(ref)}`
+  const question = async <T>(path: string, query: Call['query'], until: AbortSignal): Promise<T> =>
+    act<T>({ method: 'GET', path, query: query ?? {} }, until)
+  const act = async <T>(call: Asked, until: AbortSignal): Promise<T> =>
+    readJson<T>(await send(socketPath, { ...call, signal: AbortSignal.any([signal, until]) }))
   return {
+    ...callsClient({ ask: question, act, lines }),
+    power: () => ask('GET', '/power'),
     status: () => ask('GET', '/status'),
     recoveryKit: () => ask('POST', '/recovery-kit'),
     createHome: (input) => ask('POST', '/home', input),
@@ -46,12 +48,7 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     openPairing: (input) => ask('POST', '/pairing', input),
     pairingStatus: () => ask('GET', '/pairing'),
     closePairing: () => ask('DELETE', '/pairing'),
-    async addDevice(body, until) {
-      const both = AbortSignal.any([signal, until])
-      return readJson(
-        await send(socketPath, { method: 'POST', path: '/devices', body, signal: both }),
-      )
-    },
+    addDevice: (body, until) => act({ method: 'POST', path: '/devices', body }, until),
     devices: () => ask('GET', '/devices'),
     device: (ref) => ask('GET', device(ref)),
     rename: (ref, name) => ask('PATCH', device(ref), { name }),
@@ -63,10 +60,7 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     setSensor: (name, on) => ask('PATCH', `/sensors/${encodeURIComponent(name)}`, { on }),
     push: (values) => ask('POST', '/readings', { values }),
     doctor: () => ask('GET', '/doctor'),
-    incidents: async (query) =>
-      readJson(
-        await send(socketPath, { method: 'GET', path: '/incidents', query: { ...query }, signal }),
-      ),
+    incidents: (query) => question('/incidents', { ...query }, signal),
     config: () => ask('GET', '/config'),
     dashboardLink: () => ask('POST', '/dashboard-link'),
     watch: (query, until) => lines('/readings/live', { ...query }, until),
@@ -127,7 +121,9 @@ function connectionError(error: Error, socketPath: string, signal: AbortSignal):
 async function readJson<T>(response: IncomingMessage): Promise<T> {
   const text = await readText(response)
   if (response.statusCode === 204) return undefined as T
-  if (response.statusCode !== 200) throw new ApiError(problemFrom(response, text))
+  if (response.statusCode !== 200 && response.statusCode !== 202) {
+    throw new ApiError(problemFrom(response, text))
+  }
   return JSON.parse(text) as T
 }
 

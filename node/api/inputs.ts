@@ -3,11 +3,11 @@ import * as v from 'valibot'
 
 import { ROLES } from './view.ts'
 
-const text = (maxBytes: number) =>
+export const text = (maxBytes: number) =>
   v.pipe(v.string(), v.minLength(1), v.maxBytes(maxBytes), v.regex(/^[^\p{Cc}]*$/u))
 export const name = v.pipe(text(64), v.trim(), v.minLength(1))
 export const role = v.picklist(ROLES)
-const wholeNumber = v.pipe(v.string(), v.regex(/^\d{1,15}$/), v.transform(Number))
+export const wholeNumber = v.pipe(v.string(), v.regex(/^\d{1,15}$/), v.transform(Number))
 
 const time = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(8.64e15))
 
@@ -27,6 +27,7 @@ export const openPairing = v.strictObject({
 /** What a grant says beside the role: ten years at most. */
 const terms = {
   allow: v.optional(v.pipe(v.array(text(64)), v.maxLength(32))),
+  calls: v.optional(v.pipe(v.array(text(192)), v.maxLength(32))),
   forMs: v.optional(
     v.pipe(v.number(), v.integer(), v.minValue(1000), v.maxValue(10 * 366 * 86_400_000)),
   ),
@@ -46,9 +47,9 @@ export const changeDevice = v.pipe(
   v.strictObject({ name: v.optional(name), role: v.optional(role), ...terms }),
   v.check((body) => (body.name === undefined) !== (body.role === undefined), 'either name or role'),
   v.check(
-    ({ role: given, allow, forMs }) =>
-      given !== undefined || (allow === undefined && forMs === undefined),
-    'a role with allow and forMs',
+    ({ role: given, allow, calls, forMs }) =>
+      given !== undefined || (allow ?? calls ?? forMs) === undefined,
+    'a role with allow, calls and forMs',
   ),
 )
 export const removeDevice = v.strictObject({ reason: v.optional(text(64)) })

@@ -9,6 +9,7 @@ type Json = Record<string, unknown>
 
 const CONTENT_TYPES = {
   json: 'application/json',
+  call: 'application/json',
   ndjson: 'application/x-ndjson',
   events: 'text/event-stream',
   bytes: 'application/cbor-seq',
@@ -65,7 +66,14 @@ function operation(route: Route): Json {
 
 function success(route: Route): Json {
   if (route.answer === 'none') return { '204': { description: 'Done' } }
-  return { '200': { description: route.summary, content: { [CONTENT_TYPES[route.answer]]: {} } } }
+  const content = { [CONTENT_TYPES[route.answer]]: {} }
+  const waits = {
+    '202': { description: 'The call as it stands: it waits for its device', content },
+  }
+  return {
+    '200': { description: route.summary, content },
+    ...(route.answer === 'call' ? waits : {}),
+  }
 }
 
 function operationId({ method, path }: Route): string {
@@ -77,9 +85,12 @@ function operationId({ method, path }: Route): string {
 }
 
 function pathParameters({ path }: Route): readonly Json[] {
-  return path.includes('{ref}')
-    ? [{ name: 'ref', in: 'path', required: true, schema: { type: 'string' } }]
-    : []
+  return [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: 'string' },
+  }))
 }
 
 function queryParameters({ query }: Route): readonly Json[] {

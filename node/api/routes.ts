@@ -5,51 +5,11 @@
 import * as v from 'valibot'
 
 import * as input from './inputs.ts'
-import type { NodeView, StatusView } from './view.ts'
+import { route, type Route } from './route.ts'
+import { callRoutes } from './routes-calls.ts'
+import type { StatusView } from './view.ts'
 
-/** What the HTTP side itself keeps: links to the dashboard. */
-export interface DashboardLinks {
-  /** @throws NodeError NODE_CONFLICT where the dashboard is off */
-  link(): { readonly url: string; readonly expiresAt: number }
-}
-
-export interface RouteContext<Body, Query> {
-  readonly view: NodeView
-  readonly dashboard: DashboardLinks
-  /** The part of the path in braces; empty where there is none. */
-  readonly ref: string
-  readonly body: Body
-  readonly query: Query
-  /** Aborts when the client is gone or the device stops. */
-  readonly signal: AbortSignal
-}
-
-type Schema = v.GenericSchema<unknown, unknown>
-export type Answer = unknown
-
-export interface Route {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
-  /** Below /api/v1, with at most one `{ref}`. */
-  readonly path: string
-  readonly summary: string
-  readonly body?: Schema
-  readonly query?: Schema
-  /** `ndjson`, `events` and `bytes` are streams. */
-  readonly answer: 'json' | 'none' | 'ndjson' | 'events' | 'bytes'
-  /** Not for the dashboard: only the Unix socket has it. */
-  readonly socketOnly?: boolean
-  readonly handle: (context: RouteContext<never, never>) => Answer
-}
-
-interface TypedRoute<B extends Schema, Q extends Schema> extends Omit<Route, 'handle'> {
-  readonly body?: B
-  readonly query?: Q
-  readonly handle: (context: RouteContext<v.InferOutput<B>, v.InferOutput<Q>>) => Answer
-}
-
-function route<B extends Schema, Q extends Schema>(row: TypedRoute<B, Q>): Route {
-  return row
-}
+export { API_PREFIX, type DashboardLinks, type Route } from './route.ts'
 
 const homeRoutes: readonly Route[] = [
   route({
@@ -271,12 +231,11 @@ const careRoutes: readonly Route[] = [
   }),
 ]
 
-export const API_PREFIX = '/api/v1'
-
 export const ROUTES: readonly Route[] = [
   ...homeRoutes,
   ...pairingRoutes,
   ...deviceRoutes,
   ...readingRoutes,
+  ...callRoutes,
   ...careRoutes,
 ]

@@ -239,7 +239,7 @@ describe('the dashboard in a browser', needs('chromium'), () => {
     assert.equal(await code.inputValue(), '37-12', 'the focus is there, and the code is spaced')
     await page.keyboard.press('Enter')
     await page.getByRole('alert').getByText('11 digits').waitFor()
-    assert.ok(!device.view.calls.some(([name]) => name === 'addDevice'))
+    assert.ok(!device.view.asked.some(([name]) => name === 'addDevice'))
     await page.keyboard.type('3456789')
     await page.getByLabel('Name (optional)').fill('Lamp')
     await page.getByLabel('What it may do').selectOption('sensor')
@@ -249,7 +249,7 @@ describe('the dashboard in a browser', needs('chromium'), () => {
     await page.getByText('Lamp now belongs to this home, as sensor').waitFor()
     const call = ['addDevice', { code: CODE, name: 'Lamp', role: 'sensor' }]
     assert.deepEqual(
-      device.view.calls.filter(([name]) => name === 'addDevice'),
+      device.view.asked.filter(([name]) => name === 'addDevice'),
       [call, call],
     )
     await page.keyboard.press('Escape')
@@ -267,10 +267,10 @@ describe('the dashboard in a browser', needs('chromium'), () => {
     await page.getByRole('dialog').waitFor({ state: 'detached' })
     await page.getByRole('button', { name: 'Remove kitchenette' }).click()
     await page.getByText('Also removed, because only it admitted them: garden').waitFor()
-    assert.ok(!device.view.calls.some(([name]) => name === 'remove'))
+    assert.ok(!device.view.asked.some(([name]) => name === 'remove'))
     await page.getByRole('dialog').getByRole('button', { name: 'Remove', exact: true }).click()
     await page.getByRole('dialog').waitFor({ state: 'detached' })
-    const changes = device.view.calls.filter(([name]) => name === 'rename' || name === 'remove')
+    const changes = device.view.asked.filter(([name]) => name === 'rename' || name === 'remove')
     assert.deepEqual(changes, [
       ['rename', '12D3KooWgarden', 'Shed'],
       ['remove', '12D3KooWkitchenette', {}],

@@ -10,6 +10,7 @@ import type {
   SensorReader,
 } from '../../node/api/view.ts'
 import { NodeError } from '../../node/errors.ts'
+import { callAnswers, POWER } from './fake-calls.ts'
 
 export const KIT_GROUPS = ['abcd-1', 'efgh-2', 'jkmn-3', 'pqrs-4', 'tuvw-5', 'xyz2-6'] as const
 export const CODE = '37-1234-5678-9'
@@ -70,7 +71,7 @@ function row(id: string, name: string, fingerprint: string, more: Partial<Device
 
 export interface FakeView extends NodeView {
   /** Every method called, in order, with its arguments (no signals). */
-  readonly calls: [string, ...unknown[]][]
+  readonly asked: [string, ...unknown[]][]
   /** Deliver an event to everybody who listens now or later asks for the past. */
   emit(type: string, data: Record<string, unknown>): void
   /** Resolves when `name` is called (again). */
@@ -79,7 +80,7 @@ export interface FakeView extends NodeView {
 
 /** A device of a home that remembers what it was asked. `over` replaces single methods. */
 export function fakeView(over: Partial<NodeView> = {}): FakeView {
-  const calls: [string, ...unknown[]][] = []
+  const asked: [string, ...unknown[]][] = []
   const waiting = new Set<{ name: string; resolve: () => void }>()
   const log: EventView[] = []
   let wake = Promise.withResolvers<void>()
@@ -88,7 +89,7 @@ export function fakeView(over: Partial<NodeView> = {}): FakeView {
     Object.entries(plain).map(([name, method]) => [
       name,
       (...args: unknown[]) => {
-        calls.push([name, ...args.filter((arg) => !(arg instanceof AbortSignal))])
+        asked.push([name, ...args.filter((arg) => !(arg instanceof AbortSignal))])
         for (const entry of waiting) if (entry.name === name) entry.resolve()
         return (method as (...all: unknown[]) => unknown)(...args)
       },
@@ -96,7 +97,7 @@ export function fakeView(over: Partial<NodeView> = {}): FakeView {
   ) as unknown as NodeView
   return {
     ...recorded,
-    calls,
+    asked,
     emit(type, data) {
       log.push({ id: log.length + 1, type, at: 1_800_000_000_000, data })
       wake.resolve()
@@ -188,6 +189,8 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
     async *exportLogs() {
       yield new Uint8Array([1, 2, 3])
     },
+    ...callAnswers(endless),
+    power: async () => POWER,
     doctor: async () => [
       { check: 'address', ok: true, cause: 'fe80::1', cure: '' },
       { check: 'clock', ok: false, cause: 'two days behind', cure: 'Switch NTP on.' },

@@ -120,7 +120,7 @@ describe('the dashboard port', () => {
   it('answers with a session and refuses every route without one', async () => {
     const { status, text } = await ask('/api/v1/devices', { headers: { cookie } })
     assert.deepEqual([status, JSON.parse(text)], [200, DEVICES])
-    const asked = view.calls.length
+    const asked = view.asked.length
     for (const { method, path } of ROUTES) {
       const refused = await ask(`/api/v1${path.replace('{ref}', 'x')}`, {
         method,
@@ -130,7 +130,7 @@ describe('the dashboard port', () => {
       assert.deepEqual([path, refused.status], [path, 401])
     }
     assert.equal((await ask('/api/v1/openapi.json')).status, 401)
-    assert.equal(view.calls.length, asked)
+    assert.equal(view.asked.length, asked)
   })
 
   it('refuses a session that was never given', async () => {
@@ -172,7 +172,7 @@ describe('the dashboard port', () => {
   })
 
   it('refuses writes that do not come from its own page with 403', async () => {
-    const asked = view.calls.length
+    const asked = view.asked.length
     const write = (headers: Record<string, string>) =>
       ask('/api/v1/pairing', {
         method: 'POST',
@@ -190,7 +190,7 @@ describe('the dashboard port', () => {
     ]) {
       assert.deepEqual([headers, (await write(headers)).status], [headers, 403])
     }
-    assert.equal(view.calls.length, asked)
+    assert.equal(view.asked.length, asked)
     assert.equal((await write({ origin: origin(), 'sec-fetch-site': 'same-origin' })).status, 200)
   })
 
@@ -243,7 +243,7 @@ describe('the dashboard port', () => {
 
   it('stops reading a huge body, with and without a length in front', async () => {
     const body = JSON.stringify({ name: 'x'.repeat(200_000) })
-    const asked = view.calls.length
+    const asked = view.asked.length
     for (const more of [{}, { 'transfer-encoding': 'chunked' }] as Record<string, string>[]) {
       const headers = { ...JSON_TYPE, cookie, origin: origin(), ...more }
       const { status, text } = await ask('/api/v1/home', { method: 'POST', headers, body })
@@ -252,7 +252,7 @@ describe('the dashboard port', () => {
         [413, 'HTTP_TOO_LARGE'],
       )
     }
-    assert.equal(view.calls.length, asked)
+    assert.equal(view.asked.length, asked)
   })
 
   it('refuses headers without end', async () => {

@@ -85,7 +85,7 @@ describe('local API over the Unix socket', () => {
     await client.grant('garden', 'member')
     await client.remove('garden', { reason: 'lost' })
     await client.addDevice({ code: '37', role: 'sensor' }, forever)
-    assert.deepEqual(view.calls.slice(4), [
+    assert.deepEqual(view.asked.slice(4), [
       ['setSensor', 'temperature', false],
       ['rename', 'garden', 'Garden 2'],
       ['grant', 'garden', 'member', {}],
@@ -97,7 +97,7 @@ describe('local API over the Unix socket', () => {
   it('carries names with slashes, spaces and question marks', async () => {
     const { client, view } = await start({ device: async () => DEVICES[0] ?? assert.fail() })
     await client.device('a/b ?#%é')
-    assert.deepEqual(view.calls, [['device', 'a/b ?#%é']])
+    assert.deepEqual(view.asked, [['device', 'a/b ?#%é']])
   })
 
   it('gives back code, message and hint of a refusal', async () => {
@@ -140,7 +140,7 @@ describe('local API over the Unix socket', () => {
         return true
       })
     }
-    assert.deepEqual(view.calls, [])
+    assert.deepEqual(view.asked, [])
   })
 
   it('streams live readings at once and lets the source go when the client goes', async () => {
@@ -194,7 +194,7 @@ describe('local API over the Unix socket', () => {
       rows.map((one) => 'gap' in one),
       [false, true, false],
     )
-    assert.deepEqual(view.calls, [['history', { device: 'garden', since: 5, everyMs: 60_000 }]])
+    assert.deepEqual(view.asked, [['history', { device: 'garden', since: 5, everyMs: 60_000 }]])
   })
 
   it('tells a reader why a stream broke off', async () => {

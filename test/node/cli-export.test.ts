@@ -99,8 +99,8 @@ describe('kith trust', () => {
     void api
     assert.match((await kith(['devices'], { dir })).stderr, /^ALARM: garden signed two histories/)
     assert.equal((await kith(['trust', 'garden'], { dir })).code, 2)
-    assert.ok(!view.calls.some(([name]) => name === 'trust'))
+    assert.ok(!view.asked.some(([name]) => name === 'trust'))
     assert.equal((await kith(['trust', 'garden', '-y'], { dir })).code, 0)
-    assert.deepEqual(view.calls.at(-1), ['trust', '12D3KooWgarden'])
+    assert.deepEqual(view.asked.at(-1), ['trust', '12D3KooWgarden'])
   })
 })

@@ -39,7 +39,7 @@ describe('guests on the command line', () => {
     const changed = await kith(['grant', 'garden', 'guest', ...rights], { dir })
     assert.deepEqual([added.code, changed.code], [0, 0], added.stderr + changed.stderr)
     const terms = { allow: ['read:temperature.*', 'read:abcd2345/door'], forMs: 7_200_000 }
-    assert.deepEqual(view.calls, [
+    assert.deepEqual(view.asked, [
       ['addDevice', { code: CODE, role: 'guest', ...terms }],
       ['grant', 'garden', 'guest', terms],
     ])

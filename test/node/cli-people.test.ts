@@ -95,7 +95,7 @@ describe('kith at a terminal', needs('terminal'), () => {
     ])
     assert.deepEqual([code, unanswered], [0, 0], all)
     assert.match(all, /Added garden \(cccc4444\) as member\./)
-    assert.equal(view.calls.filter(([name]) => name === 'addDevice').length, 2)
+    assert.equal(view.asked.filter(([name]) => name === 'addDevice').length, 2)
   })
 
   it('ends at Ctrl-C at a question with exit code 130, and changes nothing', async () => {
@@ -111,7 +111,7 @@ describe('kith at a terminal', needs('terminal'), () => {
       assert.equal(code, 130, all)
       assert.match(all, /kith: Stopped\. Nothing was changed\./)
       assert.deepEqual(
-        view.calls
+        view.asked
           .map(([name]) => name)
           .filter((name) => !['status', 'removal', 'recoveryKit'].includes(name)),
         [],
@@ -122,7 +122,7 @@ describe('kith at a terminal', needs('terminal'), () => {
   it('takes no for an answer with exit code 1', async () => {
     const { dir, view } = await device()
     const { code } = await atTerminal(['remove', 'garden'], dir, [['Remove garden', 'n']])
-    assert.deepEqual([code, view.calls.some(([name]) => name === 'remove')], [1, false])
+    assert.deepEqual([code, view.asked.some(([name]) => name === 'remove')], [1, false])
   })
 })
 
@@ -146,7 +146,7 @@ describe('kith, for people', () => {
     assert.equal(wrong.code, 5)
     assert.match(wrong.stderr, /no sensor "tempo"\.\nNothing was changed/)
     assert.equal(
-      view.calls.some(([name]) => name === 'setSensor'),
+      view.asked.some(([name]) => name === 'setSensor'),
       false,
     )
     const right = await kith(['sensors', 'enable', 'temperature', '--json'], { dir })

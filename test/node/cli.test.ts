@@ -184,19 +184,19 @@ describe('kith with a device', () => {
     const unasked = await kith(['remove', 'garden'], { dir })
     assert.equal(unasked.code, 2)
     assert.match(unasked.stderr, /its connection is cut now/)
-    assert.ok(!view.calls.some(([name]) => name === 'remove'))
+    assert.ok(!view.asked.some(([name]) => name === 'remove'))
     const sure = await kith(['remove', 'garden', '-y', '--json', '--reason', 'lost'], { dir })
     assert.equal(sure.code, 0)
-    assert.deepEqual(view.calls.at(-1), ['remove', '12D3KooWgarden', { reason: 'lost' }])
+    assert.deepEqual(view.asked.at(-1), ['remove', '12D3KooWgarden', { reason: 'lost' }])
     assert.equal((sure.json()['op'] as { type: string }).type, 'revoke')
   })
 
   it('resets only after a yes', async () => {
     const { dir, view } = await device()
     assert.equal((await kith(['reset'], { dir })).code, 2)
-    assert.ok(!view.calls.some(([name]) => name === 'reset'))
+    assert.ok(!view.asked.some(([name]) => name === 'reset'))
     assert.equal((await kith(['reset'], { dir, env: { KITH_YES: '1' } })).code, 0)
-    assert.equal(view.calls.filter(([name]) => name === 'reset').length, 1)
+    assert.equal(view.asked.filter(([name]) => name === 'reset').length, 1)
   })
 
   it('writes the recovery kit to a new private file and shows it nowhere else', async () => {
@@ -210,7 +210,7 @@ describe('kith with a device', () => {
     assert.equal(await readFile(file, 'utf8'), `${KIT_GROUPS.join(' ')}\n`)
     assert.equal((await stat(file)).mode & 0o777, 0o600)
     for (const group of KIT_GROUPS) assert.ok(!`${made.stdout}${made.stderr}`.includes(group))
-    assert.deepEqual(view.calls.at(-1), [
+    assert.deepEqual(view.asked.at(-1), [
       'createHome',
       { name: 'Our home', recoveryKey: 'ab'.repeat(32) },
     ])
@@ -240,12 +240,12 @@ describe('kith with a device', () => {
       role: 'sensor',
       fingerprint: 'cccc4444',
     })
-    assert.deepEqual(view.calls.at(-1), ['addDevice', { code: CODE, role: 'sensor' }])
+    assert.deepEqual(view.asked.at(-1), ['addDevice', { code: CODE, role: 'sensor' }])
     await writeFile(join(dir, 'kit'), 'kith:kit text\n')
     assert.equal((await kith(['recover', '--kit-file', join(dir, 'kit')], { dir })).code, 0)
-    assert.deepEqual(view.calls.at(-1), ['recover', { kit: 'kith:kit text', remove: [] }])
+    assert.deepEqual(view.asked.at(-1), ['recover', { kit: 'kith:kit text', remove: [] }])
     await kith(['add', 'kith:qr-text'], { dir })
-    assert.deepEqual(view.calls.at(-1), ['addDevice', { qr: 'kith:qr-text', role: 'member' }])
+    assert.deepEqual(view.asked.at(-1), ['addDevice', { qr: 'kith:qr-text', role: 'member' }])
   })
 
   it('shows the code, tells each wrong try, and ends when this device is paired', async () => {
@@ -293,7 +293,7 @@ describe('kith with a device', () => {
       [0, ['code', 'qr', 'expiresAt'], CODE],
     )
     assert.deepEqual(paired, { paired: true, home: 'H', role: 'member', by: 'k' })
-    assert.deepEqual(view.calls[0], ['openPairing', { minutes: 2 }])
+    assert.deepEqual(view.asked[0], ['openPairing', { minutes: 2 }])
   })
 
   it('ends with exit code 6 when the window runs out and 1 when it is locked', async () => {
@@ -332,7 +332,7 @@ describe('kith with a device', () => {
       },
     })
     assert.deepEqual([code, rows], [130, READINGS])
-    assert.deepEqual(view.calls.at(-1), ['watch', { device: 'garden', sensor: 'temperature' }])
+    assert.deepEqual(view.asked.at(-1), ['watch', { device: 'garden', sensor: 'temperature' }])
   })
 
   it('prints the past as text, JSON lines and CSV, each with its gaps', async () => {
@@ -361,7 +361,7 @@ describe('kith with a device', () => {
   it('switches sensors, and reports what is wrong with a cure', async () => {
     const { dir, view } = await device()
     assert.equal((await kith(['sensors', 'disable', 'temperature'], { dir })).code, 0)
-    assert.deepEqual(view.calls.at(-1), ['setSensor', 'temperature', false])
+    assert.deepEqual(view.asked.at(-1), ['setSensor', 'temperature', false])
     assert.equal((await kith(['sensors', 'enable', 'nothing'], { dir })).code, 5)
     const doctor = await kith(['doctor'], { dir })
     assert.equal(doctor.code, 1)
