@@ -10,6 +10,7 @@ import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { systemBoot } from '../boot.ts'
 import type { Clock } from '../env.ts'
 import { Scope } from '../lifecycle.ts'
+import { createBrokers, type Brokers } from '../machine/brokers.ts'
 import { startMesh, type Mesh } from '../mesh/mesh.ts'
 import type { Incidents } from '../services/incidents.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
@@ -49,8 +50,10 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const members = await scope.use('members', (until) => membersOf(base, ops, until))
   const mesh = await scope.use('mesh', (until) => meshOf(base, members, until))
   const time = timeOf(base, members, scope.signal)
+  // One for all: two connections under one name would end each other.
+  const brokers = createBrokers(base)
   const telemetry = await scope.use('telemetry', (until) =>
-    telemetryOf(base, { members, mesh, time }, until),
+    telemetryOf(base, { members, mesh, time, brokers }, until),
   )
   const incidents = await scope.use('incidents', (until) =>
     incidentsOf(base, { members, mesh, time }, until),
@@ -124,10 +127,15 @@ function meshOf(base: DeviceBase, { greeting }: Members, signal: AbortSignal): P
 
 function telemetryOf(
   base: DeviceBase,
-  { members, mesh, time }: Pick<Home, 'members' | 'mesh' | 'time'>,
+  {
+    members,
+    mesh,
+    time,
+    brokers,
+  }: Pick<Home, 'members' | 'mesh' | 'time'> & { readonly brokers: Brokers },
   signal: AbortSignal,
 ): Promise<Telemetry> {
-  const { config, packs, signer, verifier, clock, random, log } = base
+  const { config, packs, signer, verifier, clock, log } = base
   const { interval, max_wait: maxWaitMs, sensors } = config.telemetry
   const { retention_days: days, max_bytes: maxBytes } = config.telemetry
   const { retention_days_5m: shortDays, retention_days_1h: hourDays } = config.telemetry
@@ -150,7 +158,7 @@ function telemetryOf(
       time,
       sources: [
         ...builtInSources({ dataDir: config.paths.dataDir }),
-        ...configuredSources(config.sensors, { clock, random }),
+        ...configuredSources(config.sensors, { clock, brokers }),
       ],
       settings: {
         enabled: sensors,

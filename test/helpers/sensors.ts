@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 
 import { readConfigText } from '../../node/config-file.ts'
 import { systemClock, systemRandom } from '../../node/env.ts'
+import { createBrokers } from '../../node/machine/brokers.ts'
 import {
   configuredSources,
   type PolledSource,
@@ -16,7 +17,8 @@ import {
 export function sourcesOf(toml: string, root = '/'): SensorSource[] {
   const { sensors, problems } = readConfigText(toml)
   assert.deepEqual(problems, [])
-  return configuredSources(sensors, { root, clock: systemClock, random: systemRandom })
+  const brokers = createBrokers({ clock: systemClock, random: systemRandom })
+  return configuredSources(sensors, { root, clock: systemClock, brokers })
 }
 
 export function polledOf(toml: string, root?: string): PolledSource {

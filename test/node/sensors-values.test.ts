@@ -3,10 +3,11 @@ import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
 
-import { sizeGuard } from '../../node/services/sensors/brokers.ts'
-import { createBudget } from '../../node/services/sensors/budget.ts'
+import { sizeGuard } from '../../node/machine/brokers.ts'
+import { createBudget } from '../../node/machine/budget.ts'
+import { jsonAt } from '../../node/machine/text.ts'
 import { createGate } from '../../node/services/sensors/index.ts'
-import { jsonAt, valueFrom } from '../../node/services/sensors/values.ts'
+import { valueFrom } from '../../node/services/sensors/values.ts'
 import { virtualClock } from '../helpers/clock.ts'
 
 const PLAIN = { scale: 1, offset: 0 }

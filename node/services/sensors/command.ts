@@ -1,10 +1,11 @@
 import type { SettingsOf } from '../../config-sensors.ts'
 import type { Clock } from '../../env.ts'
 import { asError } from '../../errors.ts'
+import { linesOf, outputOf } from '../../machine/program.ts'
+import { jsonAt, textAt } from '../../machine/text.ts'
 import type { Reader } from './file.ts'
-import { linesOf, outputOf } from './program.ts'
 import type { SensorInfo, StreamSource } from './source.ts'
-import { jsonAt, textAt, valueFrom } from './values.ts'
+import { valueFrom } from './values.ts'
 
 type Settings = SettingsOf<'command'>
 

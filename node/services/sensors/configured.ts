@@ -1,7 +1,8 @@
 /** Sources from the tables `[sensor.NAME]` of the settings. One table is one source with one sensor. */
 import type { SensorSettings } from '../../config-sensors.ts'
-import type { Clock, Random } from '../../env.ts'
-import { createBrokers, type Brokers } from './brokers.ts'
+import type { Clock } from '../../env.ts'
+import type { Brokers } from '../../machine/brokers.ts'
+import { createQueue, type Queue } from '../../machine/queue.ts'
 import { commandSensor, commandStream } from './command.ts'
 import { fileSensor, gpioSensor, type Reader } from './file.ts'
 import { httpSensor } from './http.ts'
@@ -9,13 +10,13 @@ import { iioSensor } from './iio.ts'
 import { mqttSensor } from './mqtt.ts'
 import { pushSource } from './push.ts'
 import type { PushSource, SensorInfo, SensorSource, Sink, StreamSource } from './source.ts'
-import { createQueue, w1Sensor, type Queue } from './w1.ts'
+import { w1Sensor } from './w1.ts'
 
 export interface ConfiguredDeps {
   /** Where /sys is found. */
   readonly root?: string
   readonly clock: Clock
-  readonly random: Random
+  readonly brokers: Brokers
 }
 
 interface Shared {
@@ -31,9 +32,9 @@ type Part = Partial<SensorInfo> &
 /** Opens nothing: a source does so when it is read or run. */
 export function configuredSources(
   sensors: readonly SensorSettings[],
-  { root = '/', clock, random }: ConfiguredDeps,
+  { root = '/', clock, brokers }: ConfiguredDeps,
 ): SensorSource[] {
-  const shared = { root, clock, queue: createQueue(), brokers: createBrokers({ clock, random }) }
+  const shared = { root, clock, queue: createQueue(), brokers }
   return sensors.map((settings) => sourceFrom(settings, partFor(settings, shared)))
 }
 

@@ -1,7 +1,8 @@
 import type { SettingsOf } from '../../config-sensors.ts'
-import { readSmallFile } from './bounded.ts'
+import { readSmallFile } from '../../machine/bounded.ts'
+import { textAt } from '../../machine/text.ts'
 import type { SensorInfo } from './source.ts'
-import { textAt, valueFrom } from './values.ts'
+import { valueFrom } from './values.ts'
 
 /** One number somewhere in a file. */
 export function fileSensor(settings: SettingsOf<'file'>): Partial<SensorInfo> & Reader {

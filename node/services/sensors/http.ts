@@ -1,16 +1,10 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
-
 import type { SettingsOf } from '../../config-sensors.ts'
 import type { Clock } from '../../env.ts'
-import { asError } from '../../errors.ts'
-import { readSecret, readSmallFile } from './bounded.ts'
+import { askHttp } from '../../machine/http.ts'
+import { jsonAt } from '../../machine/text.ts'
 import type { Reader } from './file.ts'
 import type { SensorInfo } from './source.ts'
-import { jsonAt, valueFrom } from './values.ts'
-
-const MAX_BODY_BYTES = 256 * 1024
-const MAX_REDIRECTS = 3
+import { valueFrom } from './values.ts'
 
 /** A value in the JSON that a server answers. */
 export function httpSensor(
@@ -21,100 +15,8 @@ export function httpSensor(
   return {
     description: `From ${new URL(url).host}`,
     async read(signal) {
-      const token = tokenFile === undefined ? undefined : await readSecret(tokenFile)
-      const ca = caFile === undefined ? undefined : await readSmallFile(caFile)
-      const late = new AbortController()
-      const cancel = clock.timer(timeoutMs, () =>
-        late.abort(new Error(`there was no whole answer within ${timeoutMs / 1000} s`)),
-      )
-      try {
-        const both = AbortSignal.any([signal, late.signal])
-        return valueFrom(
-          jsonAt(await textFrom(new URL(url), { token, ca, signal: both }), pointer),
-          settings,
-        )
-      } finally {
-        cancel()
-      }
+      const text = await askHttp({ url, timeoutMs, tokenFile, caFile, clock }, signal)
+      return valueFrom(jsonAt(text, pointer), settings)
     },
   }
-}
-
-interface Asking {
-  readonly token: string | undefined
-  readonly ca: string | undefined
-  readonly signal: AbortSignal
-}
-
-async function textFrom(start: URL, asking: Asking): Promise<string> {
-  let url = start
-  for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects++) {
-    const response = await ask(url, asking)
-    const { statusCode = 0, headers } = response
-    try {
-      if (statusCode === 200) return await bodyOf(response, asking.signal)
-      if (![301, 302, 303, 307, 308].includes(statusCode)) {
-        throw new Error(`${url.host} answers with status ${statusCode}`)
-      }
-      url = redirected(url, headers.location)
-    } finally {
-      response.destroy()
-    }
-  }
-  throw new Error(`${url.host} sends from one address to the next`)
-}
-
-/** On the same host, and not from https back to http. */
-function redirected(from: URL, location: string | undefined): URL {
-  if (location === undefined || !URL.canParse(location, from)) {
-    throw new Error(`${from.host} sends to an address that is none`)
-  }
-  const to = new URL(location, from)
-  const kept = to.protocol === from.protocol ? to.port === from.port : to.protocol === 'https:'
-  if (to.hostname === from.hostname && kept) return to
-  throw new Error(`${from.host} sends elsewhere, where Kith does not follow`)
-}
-
-function ask(url: URL, { token, ca, signal }: Asking): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const headers = {
-      accept: 'application/json',
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-    }
-    const options = { headers, signal, agent: false as const }
-    const failed = (error: Error): void => reject(unreachable(url, error, signal))
-    try {
-      const sent =
-        url.protocol === 'https:'
-          ? httpsRequest(url, { ...options, ...(ca === undefined ? {} : { ca }) }, resolve)
-          : httpRequest(url, options, resolve)
-      sent.once('error', failed)
-      sent.end()
-    } catch (error) {
-      failed(asError(error))
-    }
-  })
-}
-
-function unreachable(url: URL, error: Error, signal: AbortSignal): Error {
-  if (signal.aborted) return asError(signal.reason)
-  const { code } = error as NodeJS.ErrnoException
-  return new Error(`${url.host} cannot be reached (${code ?? 'unknown'})`)
-}
-
-async function bodyOf(response: IncomingMessage, signal: AbortSignal): Promise<string> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  try {
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      bytes += chunk.length
-      if (bytes > MAX_BODY_BYTES) break
-      chunks.push(chunk)
-    }
-  } catch (error) {
-    signal.throwIfAborted()
-    throw new Error('the answer broke off', { cause: error })
-  }
-  if (bytes > MAX_BODY_BYTES) throw new Error('the answer is larger than 256 KiB')
-  return Buffer.concat(chunks).toString('utf8')
 }

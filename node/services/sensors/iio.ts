@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { SettingsOf } from '../../config-sensors.ts'
-import { readSmallFile } from './bounded.ts'
+import { readSmallFile } from '../../machine/bounded.ts'
 import type { Reader } from './file.ts'
 import type { SensorInfo } from './source.ts'
 import { valueFrom } from './values.ts'

@@ -1,10 +1,11 @@
 import type { SettingsOf } from '../../config-sensors.ts'
 import type { Clock } from '../../env.ts'
 import { asError } from '../../errors.ts'
-import { createBudget } from './budget.ts'
-import type { Brokers, Message } from './brokers.ts'
+import type { Brokers, Message } from '../../machine/brokers.ts'
+import { createBudget } from '../../machine/budget.ts'
+import { jsonAt } from '../../machine/text.ts'
 import type { SensorInfo, StreamSource } from './source.ts'
-import { jsonAt, valueFrom } from './values.ts'
+import { valueFrom } from './values.ts'
 
 /** What one topic may bring. */
 const FLOOD = { bytes: 4 * 2 ** 20, windowMs: 10_000 }
@@ -35,7 +36,7 @@ export function mqttSensor(
           sink.problem(asError(error))
         }
       }
-      await brokers.listen(settings, { onMessage, onReady: () => sink.ready() }, signal)
+      await brokers.listen(settings, { topic, onMessage, onReady: () => sink.ready() }, signal)
     },
   }
 }

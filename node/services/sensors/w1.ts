@@ -1,22 +1,11 @@
 import { join } from 'node:path'
 
 import type { SettingsOf } from '../../config-sensors.ts'
-import { readSmallFile } from './bounded.ts'
+import { readSmallFile } from '../../machine/bounded.ts'
+import type { Queue } from '../../machine/queue.ts'
 import type { Reader } from './file.ts'
 import type { SensorInfo } from './source.ts'
 import { valueFrom } from './values.ts'
-
-/** Runs one task after the other. */
-export type Queue = <T>(task: () => Promise<T>) => Promise<T>
-
-export function createQueue(): Queue {
-  let last: Promise<unknown> = Promise.resolve()
-  return (task) => {
-    const next = last.then(task, task)
-    last = next.catch(() => undefined)
-    return next
-  }
-}
 
 /**
  * A DS18B20 or its kin on a 1-wire bus (kernel: Documentation/w1/slaves/w1_therm.rst). A reading holds

@@ -1,4 +1,4 @@
-import type { Clock } from '../../env.ts'
+import type { Clock } from '../env.ts'
 
 export interface Budget {
   /** Whether `bytes` more are within the window's; those that are not are not counted. */

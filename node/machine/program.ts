@@ -6,7 +6,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import type { Readable } from 'node:stream'
 
-import type { Clock } from '../../env.ts'
+import type { Clock } from '../env.ts'
 import { createBudget } from './budget.ts'
 
 export interface Program {

@@ -9,16 +9,27 @@ import { connect as connectTls } from 'node:tls'
 
 import type { IClientOptions, MqttClient } from 'mqtt'
 
-import { toHex } from '../../../protocols/wire/index.ts'
-import type { SettingsOf } from '../../config-sensors.ts'
-import type { Clock, Random } from '../../env.ts'
-import { asError } from '../../errors.ts'
+import { toHex } from '../../protocols/wire/index.ts'
+import type { Clock, Random } from '../env.ts'
+import { asError } from '../errors.ts'
 import { readSecret, readSmallFile } from './bounded.ts'
 
-export type BrokerSettings = Pick<
-  SettingsOf<'mqtt'>,
-  'broker' | 'topic' | 'user' | 'password_file' | 'ca_file' | 'client_id' | 'version'
->
+export interface BrokerSettings {
+  /** mqtt:// or mqtts:// */
+  readonly broker: string
+  readonly user?: string | undefined
+  readonly password_file?: string | undefined
+  readonly ca_file?: string | undefined
+  readonly client_id?: string | undefined
+  /** Of MQTT; 4 is 3.1.1. */
+  readonly version: 4 | 5
+}
+
+export interface Publication {
+  readonly topic: string
+  readonly payload: string
+  readonly retain: boolean
+}
 
 export interface Message {
   readonly payload: Buffer
@@ -26,6 +37,8 @@ export interface Message {
 }
 
 export interface Listener {
+  /** None where the connection alone is wanted. */
+  readonly topic?: string | undefined
   readonly onMessage: (message: Message) => void
   /** The broker has agreed to send what comes. */
   readonly onReady: () => void
@@ -34,6 +47,11 @@ export interface Listener {
 export interface Brokers {
   /** Until `signal` aborts. @throws Error for people, where the connection fails or breaks */
   listen(settings: BrokerSettings, listener: Listener, signal: AbortSignal): Promise<void>
+  /**
+   * Over the connection of those who listen, or one for this alone. Resolves when the broker has it.
+   * @throws Error for people
+   */
+  publish(settings: BrokerSettings, what: Publication, signal: AbortSignal): Promise<void>
 }
 
 /** Larger packets are not sent by a broker that knows MQTT 5; one that does is left. */
@@ -54,8 +72,8 @@ export function createBrokers(deps: { readonly clock: Clock; readonly random: Ra
   const links = new Map<string, Link>()
 
   function linkFor(settings: BrokerSettings): Link {
-    const { topic: _topic, ...same } = settings
-    const key = JSON.stringify(same, Object.keys(same).toSorted())
+    const { broker, user, password_file: file, ca_file: ca, client_id: id, version } = settings
+    const key = JSON.stringify([broker, user, file, ca, id, version])
     const found = links.get(key)
     if (found !== undefined) return found
     const link = openLink(settings, deps)
@@ -68,22 +86,40 @@ export function createBrokers(deps: { readonly clock: Clock; readonly random: Ra
     return link
   }
 
+  async function using(
+    settings: BrokerSettings,
+    signal: AbortSignal,
+    run: (link: Link) => Promise<void>,
+  ): Promise<void> {
+    signal.throwIfAborted()
+    const link = linkFor(settings)
+    link.users++
+    try {
+      await run(link)
+    } finally {
+      link.users--
+      if (link.users === 0) link.stop.abort(new Error('nobody listens any more'))
+    }
+  }
+
   return {
-    async listen(settings, { onMessage, onReady }, signal) {
-      signal.throwIfAborted()
-      const link = linkFor(settings)
-      link.users++
-      try {
-        const agreed = subscribed(link, settings.topic, onMessage)
-        await Promise.race([agreed, link.gone, aborted(signal)])
-        if (!signal.aborted) onReady()
-        await Promise.race([link.gone, aborted(signal)])
-      } finally {
-        link.users--
-        if (link.users === 0) link.stop.abort(new Error('nobody listens any more'))
-        else await unsubscribed(link, settings.topic, onMessage)
-      }
-    },
+    listen: (settings, { topic, onMessage, onReady }, signal) =>
+      using(settings, signal, async (link) => {
+        try {
+          const agreed = topic === undefined ? link.client : subscribed(link, topic, onMessage)
+          await Promise.race([agreed, link.gone, aborted(signal)])
+          if (!signal.aborted) onReady()
+          await Promise.race([link.gone, aborted(signal)])
+        } finally {
+          const last = link.users === 1
+          if (topic !== undefined && !last) await unsubscribed(link, topic, onMessage)
+        }
+      }),
+    publish: (settings, what, signal) =>
+      using(settings, signal, async (link) => {
+        const sent = published(await Promise.race([link.client, abortion(signal)]), what)
+        await Promise.race([sent, link.gone, abortion(signal)])
+      }),
   }
 }
 
@@ -98,6 +134,15 @@ async function subscribed(
     await (await client).subscribeAsync(topic, { qos: 1 })
   } catch (error) {
     throw new Error('the broker does not let Kith read this topic', { cause: error })
+  }
+}
+
+async function published(client: MqttClient, what: Publication): Promise<void> {
+  const { topic, payload, retain } = what
+  try {
+    await client.publishAsync(topic, payload, { qos: 1, retain })
+  } catch (error) {
+    throw new Error('the broker did not take the message', { cause: error })
   }
 }
 
@@ -257,6 +302,12 @@ export function sizeGuard(maxBytes: number, onTooLarge: () => void): (chunk: Uin
       if (left === 0) [left, headerBytes, length] = [undefined, 0, 0]
     }
   }
+}
+
+/** Rejects when `signal` aborts. */
+async function abortion(signal: AbortSignal): Promise<never> {
+  await aborted(signal)
+  throw asError(signal.reason)
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
