@@ -2,7 +2,8 @@
  * Who may read what this device measures: the role table and the caps of guests, applied. The one
  * place for it, so that what people are shown is what the mesh is held to.
  */
-import { fingerprintOf } from '../../protocols/identity/index.ts'
+import type { ThingModel } from '../../protocols/calls/index.ts'
+import { fingerprintOf, peerIdOf } from '../../protocols/identity/index.ts'
 import {
   boundBy,
   CAP_COUNT,
@@ -13,11 +14,13 @@ import {
   type Role,
 } from '../../protocols/members/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
+import { resolveDevice } from '../api/device-ref.ts'
 import type { GrantTerms, SensorReader } from '../api/view.ts'
 import { NodeError } from '../errors.ts'
 import type { WantedGrant } from '../services/admission.ts'
 import type { Guests } from '../services/telemetry/index.ts'
 import type { DeviceBase } from './base.ts'
+import { capsOfCalls } from './call-terms.ts'
 import type { Home } from './home.ts'
 
 type Base = Pick<DeviceBase, 'clock' | 'signer'>
@@ -82,16 +85,19 @@ export function guestsOf(base: Base, { members, time }: Parts): Guests {
   }
 }
 
-/** What a grant says beside the role. @throws NodeError NODE_USAGE, NODE_CONFLICT */
+/** What a grant says beside the role. @throws NodeError NODE_USAGE, NODE_CONFLICT, NODE_NOT_FOUND */
 export function termsOf(
   base: Pick<Base, 'clock'>,
-  { time }: Pick<Parts, 'time'>,
+  parts: Parts & OfferParts,
   role: Role,
-  { allow = [], forMs }: GrantTerms,
+  { allow = [], calls = [], forMs }: GrantTerms,
 ): { readonly caps: readonly string[]; readonly expiresAtMs?: number } {
-  const caps = [...new Set(allow)]
+  const caps = [...new Set([...allow, ...capsOfCalls(calls, (ref) => calledDevice(parts, ref))])]
   if (caps.length > 0 && boundBy(role, 'read') !== 'caps') {
-    throw usage(`The role ${role} reads by its role.`, 'Only guests are given single sensors.')
+    throw usage(
+      `The role ${role} reads and calls by its role.`,
+      'Only guests are given single rights.',
+    )
   }
   const wrong = caps.find((cap) => parseCap(cap) === undefined)
   if (wrong !== undefined) {
@@ -105,12 +111,31 @@ export function termsOf(
   }
   if (forMs === undefined) return { caps }
   if (role === 'owner') throw usage('An owner is one without end.', 'Give another role.')
-  if (time.quality() === 'unset') {
+  if (parts.time.quality() === 'unset') {
     throw new NodeError('NODE_CONFLICT', 'The clock of this device is not set.', {
       hint: 'Nothing was changed. Set the clock, so that others know when the grant ends.',
     })
   }
   return { caps, expiresAtMs: base.clock.now() + forMs }
+}
+
+/** What devices offer to others, as far as it is known here. */
+interface OfferParts {
+  /** The model that the device with this key described last. */
+  readonly offers?: ((key: Uint8Array) => ThingModel | undefined) | undefined
+}
+
+/** @throws NodeError NODE_NOT_FOUND, NODE_AMBIGUOUS */
+function calledDevice({ members, offers }: Pick<Parts, 'members'> & OfferParts, ref: string) {
+  const rows = members.active().map(({ key, name }) => ({
+    key,
+    name,
+    id: peerIdOf(key),
+    fingerprint: fingerprintOf(key),
+    state: 'unknown' as const,
+  }))
+  const { key, fingerprint } = resolveDevice(ref, rows)
+  return { fingerprint, model: offers?.(key) }
 }
 
 /** A device has what it is to get, without end. */

@@ -193,8 +193,8 @@ export function pairingView(
     },
     pairingStatus: async () => candidate.status(),
     closePairing: () => candidate.close(),
-    async addDevice({ allow, forMs, ...input }, signal) {
-      const terms = termsOf(base, keeper.requireHome(), input.role, { allow, forMs })
+    async addDevice({ allow, calls, forMs, ...input }, signal) {
+      const terms = termsOf(base, keeper.requireHome(), input.role, { allow, calls, forMs })
       const { key, name, role } = await admission.add({ ...input, ...terms }, signal)
       return { device: peerIdOf(key), name, role, fingerprint: fingerprintOf(key) }
     },
