@@ -1,46 +1,93 @@
 /** What the battery is spent on, and how long it may last: from the ledger of wakes and the settings. */
-import type { Wake } from '../storage/wakes.ts'
+import { peerIdOf } from '../../protocols/identity/index.ts'
+import type { PowerForecast, PowerReport, WakeCost, WakePart, WakeView } from '../api/view-power.ts'
+import type { Config } from '../config.ts'
+import type { Wake, WakeStore } from '../storage/wakes.ts'
 
-/** What `kith power` shows. */
-export interface PowerView {
-  readonly mode: 'powered' | 'sleepy'
-  /** Settings in force; 0 mAh or mA: not told. */
-  readonly periodMs: number
-  readonly windowMs: number
-  readonly batteryMah: number
-  readonly awakeMa: number
-  readonly asleepMa: number
-  /** Means over the wakes that are counted; undefined where there are none. */
-  readonly mean: WakeCost | undefined
-  readonly forecast: Forecast
-  /** Newest first, a hundred at most. */
-  readonly wakes: readonly WakeView[]
+/** Wakes that the means are over, the newest. */
+const COUNTED = 200
+const SHOWN = 100
+const HOURS_PER_DAY = 24
+const PARTS: readonly WakePart[] = ['start', 'connect', 'log', 'calls', 'close']
+/** The reason of a window that nobody asked for. */
+export const PERIODIC = 'period'
+
+type PowerSettings = Config['power']
+
+export function powerReport(settings: PowerSettings, wakes: Pick<WakeStore, 'list'>): PowerReport {
+  const counted = wakes.list(COUNTED)
+  const mean = meanOf(counted)
+  return {
+    mode: settings.mode,
+    periodMs: settings.period,
+    windowMs: settings.window,
+    batteryMah: settings.battery_mah,
+    awakeMa: settings.awake_ma,
+    asleepMa: settings.asleep_ma,
+    ...(mean === undefined ? {} : { mean }),
+    forecast: forecast(settings, mean, betweenMs(settings.period, counted)),
+    wakes: counted.slice(0, SHOWN).map(viewOf),
+  }
 }
 
-export interface WakeCost {
-  readonly wakes: number
-  /** Time that the means are over, by the clock of the machine that never jumps back. */
-  readonly processMs: number
-  readonly connectedMs: number
-  readonly bytesIn: number
-  readonly bytesOut: number
-  readonly packetsIn: number
-  readonly packetsOut: number
-  readonly parts: Wake['parts']
+/** Mean time from one wake to the next, told by how many were for a reason: no wall clock is asked. */
+function betweenMs(periodMs: number, wakes: readonly Wake[]): number {
+  const periodic = wakes.filter(({ reason }) => reason === PERIODIC).length
+  return periodic === 0 ? periodMs : (periodMs * periodic) / wakes.length
 }
 
-export interface Forecast {
-  /** Days until the battery is empty; undefined where `missing` says what is not known. */
-  readonly days: number | undefined
-  /** Mean current, mA. */
-  readonly meanMa: number | undefined
-  /** Parts of the energy, most first; shares add up to 1. */
-  readonly costs: readonly { readonly what: CostName; readonly share: number }[]
-  /** Settings that must be told first, and `wakes` where none was counted yet. */
-  readonly missing: readonly string[]
+/**
+ * The current awake counts for as long as a window took, the current asleep for the rest. Nothing is
+ * known here of the battery's age, its temperature, or what it loses by itself.
+ */
+function forecast(
+  { battery_mah: mah, awake_ma: awakeMa, asleep_ma: asleepMa }: PowerSettings,
+  mean: WakeCost | undefined,
+  cycleMs: number,
+): PowerForecast {
+  const missing = [
+    ...(mah > 0 ? [] : ['power.battery_mah']),
+    ...(awakeMa > 0 ? [] : ['power.awake_ma']),
+    ...(asleepMa > 0 ? [] : ['power.asleep_ma']),
+    ...(mean === undefined ? ['wakes'] : []),
+  ]
+  if (mean === undefined || awakeMa === 0 || asleepMa === 0) return { costs: [], missing }
+  const asleepMs = Math.max(0, cycleMs - mean.processMs)
+  const spent = [
+    { what: 'asleep' as const, charge: asleepMs * asleepMa },
+    ...PARTS.map((what) => ({ what, charge: mean.parts[what] * awakeMa })),
+  ]
+  const charge = spent.reduce((sum, part) => sum + part.charge, 0)
+  const meanMa = charge / (asleepMs + mean.processMs)
+  const costs = spent
+    .map((part) => ({ what: part.what, share: part.charge / charge }))
+    .toSorted((a, b) => b.share - a.share)
+  const days = mah > 0 ? { days: mah / meanMa / HOURS_PER_DAY } : {}
+  return { ...days, meanMa, costs, missing }
 }
 
-export type CostName = 'asleep' | 'start' | 'connect' | 'log' | 'calls' | 'close'
+function meanOf(wakes: readonly Wake[]): WakeCost | undefined {
+  if (wakes.length === 0) return undefined
+  const mean = (value: (wake: Wake) => number): number =>
+    wakes.reduce((sum, wake) => sum + value(wake), 0) / wakes.length
+  return {
+    wakes: wakes.length,
+    processMs: mean((wake) => wake.processMs),
+    connectedMs: mean((wake) => wake.connectedMs),
+    bytesIn: mean((wake) => wake.bytesIn),
+    bytesOut: mean((wake) => wake.bytesOut),
+    packetsIn: mean((wake) => wake.packetsIn),
+    packetsOut: mean((wake) => wake.packetsOut),
+    parts: {
+      start: mean(({ parts }) => parts.start),
+      connect: mean(({ parts }) => parts.connect),
+      log: mean(({ parts }) => parts.log),
+      calls: mean(({ parts }) => parts.calls),
+      close: mean(({ parts }) => parts.close),
+    },
+  }
+}
 
-/** As Wake, for people and programs: the parent as peer id. */
-export type WakeView = Omit<Wake, 'parent'> & { readonly parent: string | null }
+function viewOf({ parent, ...wake }: Wake): WakeView {
+  return { ...wake, parent: parent === undefined ? null : peerIdOf(parent) }
+}
