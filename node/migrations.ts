@@ -4,6 +4,7 @@ import { migration as datastore } from './storage/datastore.ts'
 import type { Migration } from './storage/db.ts'
 import { migration as distrust } from './storage/distrust.ts'
 import { migration as incidents } from './storage/incidents.ts'
+import { migration as mailbox } from './storage/mailbox.ts'
 import { migration as ops } from './storage/ops.ts'
 import { migration as packs } from './storage/packs.ts'
 import { migration as peers } from './storage/peers.ts'
@@ -19,5 +20,6 @@ export const MIGRATIONS: readonly Migration[] = [
   sensorChoices,
   incidents,
   distrust,
+  mailbox,
   wakes,
 ]
