@@ -164,3 +164,8 @@ function socketPath(inputs: ConfigInputs): string {
     ? SYSTEM_PATHS.socket
     : socket
 }
+
+/** Whether --timeout ended the command. */
+export function isTimeout(reason: unknown): boolean {
+  return reason instanceof NodeError && reason.code === 'NODE_TIMEOUT'
+}

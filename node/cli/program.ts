@@ -6,20 +6,16 @@ import { Command, InvalidArgumentError } from 'commander'
 
 import { ROLES } from '../api/view.ts'
 import { kithVersion } from '../version.ts'
+import { collect, oneOf, type Run } from './commanding.ts'
 import { createCli, globalOptions, type Cli } from './context.ts'
+import { addCalls } from './program-calls.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
-type Action = (cli: Cli, ...args: never[]) => Promise<void> | void
-
 const SHORT_MS = 30_000
 const ALLOW = '--allow <what>'
 const FOR = '--for <duration>'
-
-/** `run(load)` makes a commander action of a command function: (cli, ...arguments, options). */
-type Run = (
-  load: () => Promise<Action>,
-  options?: { readonly long?: boolean },
-) => (...args: unknown[]) => Promise<void>
+const CALL = '--call <what>'
+const CALL_TEXT = 'what a guest may do, like lamp/toggle; may be repeated'
 
 export function createProgram(env: Environment, interrupted: AbortSignal): Command {
   const program = new Command('kith')
@@ -40,6 +36,7 @@ export function createProgram(env: Environment, interrupted: AbortSignal): Comma
   addHome(program, run)
   addDevices(program, run)
   addReadings(program, run)
+  addCalls(program, run)
   addExport(program, run)
   addCare(program, run)
   addConfig(program, run)
@@ -94,6 +91,7 @@ function addHome(program: Command, run: Run): void {
     .option('--role <role>', ROLES.join(', '), oneOf(ROLES), 'member')
     .option('--name <name>', 'a name for it')
     .option(ALLOW, 'what a guest may read, like read:temperature.*; may be repeated', collect, [])
+    .option(CALL, CALL_TEXT, collect, [])
     .option(FOR, 'how long it may stay, like 2h')
     .option(
       '--code-file <file>',
@@ -146,6 +144,7 @@ function addDevices(program: Command, run: Run): void {
     .argument('<role>', ROLES.join(', '), oneOf(ROLES))
     .description('give a device another role')
     .option(ALLOW, 'what a guest may read, like read:temperature.*; may be repeated', collect, [])
+    .option(CALL, CALL_TEXT, collect, [])
     .option(FOR, 'how long it may stay, like 2h')
     .action(run(async () => (await load()).grant))
   program
@@ -278,17 +277,6 @@ function addCompletion(program: Command, run: Run): void {
         return (cli: Cli, shell: string) => completion(cli, shell, program)
       }),
     )
-}
-
-function collect(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value]
-}
-
-function oneOf(choices: readonly string[]): (value: string) => string {
-  return (value) => {
-    if (choices.includes(value)) return value
-    throw new InvalidArgumentError(`It must be one of ${choices.join(', ')}.`)
-  }
 }
 
 function minutes(value: string): number {

@@ -2,6 +2,7 @@
 import type { DeviceRow, RemovalView, Role, StatusView } from '../../api/view.ts'
 import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
+import { dueIn } from '../moments.ts'
 import { ago, dateText, logText, span, stateText, table } from '../print.ts'
 import { confirm } from '../prompt.ts'
 import { termsFrom, type TermOptions } from '../terms.ts'
@@ -52,16 +53,28 @@ export async function trust(cli: Cli, ref: string): Promise<void> {
 function deviceTable({ clock, options }: Cli, rows: readonly DeviceRow[]): string {
   return table(
     ['NAME', 'FINGERPRINT', 'ROLE', 'SEEN', 'VERSION', 'STATE'],
-    rows.map(({ name, self, fingerprint, role, lastSeen, version, state }) => [
-      self ? `${name} (this)` : name,
-      fingerprint,
-      role ?? '-',
-      self ? 'now' : ago(lastSeen, clock.now()),
-      version ?? '-',
-      state,
-    ]),
-    (state) => stateText(state, options.color),
+    rows.map((row) => {
+      const { name, self, fingerprint, role, lastSeen, version, state } = row
+      return [
+        self ? `${name} (this)` : name,
+        fingerprint,
+        role ?? '-',
+        self ? 'now' : ago(lastSeen, clock.now()),
+        version ?? '-',
+        [state, ...dueOf(row, clock.now())].join(', '),
+      ]
+    }),
+    (text) => {
+      const [state = '', ...due] = text.split(', ')
+      return [stateText(state, options.color), ...due].join(', ')
+    },
   )
+}
+
+/** When a device that sleeps wakes, or should have; nothing for others. */
+function dueOf({ dueAt, state }: DeviceRow, now: number): readonly string[] {
+  const tells = state === 'asleep' || state === 'late' || state === 'lost'
+  return dueAt === undefined || !tells ? [] : [dueIn(dueAt, now)]
 }
 
 export async function show(cli: Cli, ref: string): Promise<void> {
@@ -72,7 +85,7 @@ export async function show(cli: Cli, ref: string): Promise<void> {
       ['fingerprint', row.fingerprint],
       ['peer id', row.id],
       ['role', row.role ?? '-'],
-      ['state', row.quarantined ? `${row.state}, signed two histories` : row.state],
+      ['state', statesOf(row, cli.clock.now()).join(', ')],
       ['seen', row.self ? 'now' : ago(row.lastSeen, cli.clock.now())],
       ['addresses', addressLines(row.addrs)],
       ['version', row.version ?? '-'],
@@ -81,10 +94,15 @@ export async function show(cli: Cli, ref: string): Promise<void> {
   )
 }
 
+function statesOf(row: DeviceRow, now: number): readonly string[] {
+  const alarm = row.quarantined ? ['signed two histories'] : []
+  return [row.state, ...dueOf(row, now), ...alarm]
+}
+
 /** What is not there for every device. */
 function moreOf({ allow, until, log }: DeviceRow): [string, string][] {
   const rows: [string, string][] = []
-  if (allow !== undefined) rows.push(['may read', allow.join(' ') || 'nothing'])
+  if (allow !== undefined) rows.push(['may', allow.join(' ') || 'nothing'])
   if (until !== undefined) rows.push(['until', dateText(until)])
   if (log !== undefined) rows.push(['log', logText(log)])
   return rows

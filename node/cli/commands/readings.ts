@@ -3,7 +3,7 @@ import type { HistoryQuery, HistoryRow, SensorReader, SensorView, Summary } from
 import { parseDuration } from '../../config-values.ts'
 import { NodeError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
-import type { Cli } from '../context.ts'
+import { isTimeout, type Cli } from '../context.ts'
 import { CSV_HEADER, csvRow } from '../csv.ts'
 import { dateText, logText, readingText, table } from '../print.ts'
 import { valueText } from '../values.ts'
@@ -98,10 +98,6 @@ async function noteBehind(cli: Cli, device: string | undefined): Promise<void> {
 const QUIET_MS = 12_000
 const HOW_TO_MEASURE =
   'Sensors are off until they are switched on, on the device itself: kith sensors enable NAME'
-
-function isTimeout(reason: unknown): boolean {
-  return reason instanceof NodeError && reason.code === 'NODE_TIMEOUT'
-}
 
 function noReading(): NodeError {
   return new NodeError('NODE_TIMEOUT', 'No reading came in that time.', { hint: HOW_TO_MEASURE })
