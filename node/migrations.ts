@@ -1,4 +1,5 @@
 /** Every table of the device's database, in the order of the numbers that their owners gave them. */
+import { migration as calls } from './storage/calls.ts'
 import { migration as counters } from './storage/counters.ts'
 import { migration as datastore } from './storage/datastore.ts'
 import type { Migration } from './storage/db.ts'
@@ -20,6 +21,7 @@ export const MIGRATIONS: readonly Migration[] = [
   sensorChoices,
   incidents,
   distrust,
+  calls,
   mailbox,
   wakes,
 ]

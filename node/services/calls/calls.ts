@@ -5,8 +5,16 @@
  */
 import type { Logger } from 'pino'
 
-import type { Call, Cause, Json, Receipt, Status, Verb } from '../../../protocols/calls/index.ts'
-import type { Signer, Verifier } from '../../../protocols/identity/index.ts'
+import type {
+  Allows,
+  Call,
+  Cause,
+  Json,
+  Receipt,
+  Status,
+  Verb,
+} from '../../../protocols/calls/index.ts'
+import type { LateVerifier, Signer } from '../../../protocols/identity/index.ts'
 import type { Clock, Random } from '../../env.ts'
 import type { Emitter } from '../../events.ts'
 import type { Mesh } from '../../mesh/mesh.ts'
@@ -35,6 +43,8 @@ export interface Rights {
   isActive(device: Uint8Array): boolean
   /** `used` gives how many accepted calls of `caller` were counted under a name. */
   judge(caller: Uint8Array, asked: Asked, used: (counted: string) => number): Verdict
+  /** What `caller` may use at all, with some argument at some time. */
+  allows(caller: Uint8Array): Allows
 }
 
 /** What the mailbox of this device does for calls to sleepers. */
@@ -53,11 +63,14 @@ export interface CallMailbox {
     readonly ttlMs: number
     readonly coalesceKey?: string | undefined
   }): Promise<HeldView>
+  /** Forget a call that never left this device. False where others may have it. */
+  cancel(id: Uint8Array): Promise<boolean>
 }
 
 /** How far a call that is held has come. */
 export interface HeldView {
-  readonly state: 'queued' | 'held' | 'delivered' | 'expired'
+  /** `superseded`: a later call of this device took its place. */
+  readonly state: 'queued' | 'held' | 'delivered' | 'superseded' | 'expired' | 'unknown'
   /** Public keys of the devices that have it on disk. */
   readonly holders: readonly Uint8Array[]
   readonly deliversByMs?: number | undefined
@@ -67,7 +80,7 @@ export interface CallsDeps {
   readonly mesh: Pick<Mesh, 'key' | 'events' | 'serve' | 'open' | 'peers'>
   readonly store: CallStore
   readonly signer: Signer
-  readonly verifier: Verifier
+  readonly verifier: LateVerifier
   /** Home id, 32 bytes. */
   readonly home: Uint8Array
   readonly thing: Thing
