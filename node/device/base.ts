@@ -1,7 +1,7 @@
 /** What a device has whether or not it is in a home, for the parts that are built on it. */
 import type { DatabaseSync } from 'node:sqlite'
 
-import type { Signer, Verifier } from '../../protocols/identity/index.ts'
+import type { LateVerifier, Signer } from '../../protocols/identity/index.ts'
 import type { Config } from '../config.ts'
 import type { Clock, Random } from '../env.ts'
 import type { Journal } from '../journal.ts'
@@ -12,19 +12,21 @@ import type { OpStore } from '../storage/ops.ts'
 import type { PackStore } from '../storage/packs.ts'
 import type { PeerStore } from '../storage/peers.ts'
 import type { SensorChoices } from '../storage/sensor-choices.ts'
+import type { WakeStore } from '../storage/wakes.ts'
 
 export interface DeviceBase {
   readonly config: Config
   readonly version: string
   readonly seed: Secret<Uint8Array>
   readonly signer: Signer
-  readonly verifier: Verifier
+  readonly verifier: LateVerifier
   readonly db: DatabaseSync
   readonly ops: OpStore
   readonly packs: PackStore
   readonly peers: PeerStore
   readonly sensorChoices: SensorChoices
   readonly incidents: IncidentStore
+  readonly wakes: WakeStore
   readonly marker: RunMarker
   readonly journal: Journal
   readonly clock: Clock

@@ -21,4 +21,4 @@ export {
   SIGNATURE_BYTES,
   signerFromSeed,
 } from './keys.ts'
-export type { Signer, Verifier } from './keys.ts'
+export type { LateVerifier, Signer, Verifier } from './keys.ts'

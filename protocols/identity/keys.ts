@@ -60,6 +60,12 @@ export interface Verifier {
   verify(key: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean
 }
 
+/** A verifier that can also work beside the main thread, which costs a little more time in all. */
+export interface LateVerifier extends Verifier {
+  /** As `verify`. */
+  verifyLater(key: Uint8Array, bytes: Uint8Array, signature: Uint8Array): Promise<boolean>
+}
+
 /** A signer from a 32-byte seed. The seed is not kept readable. */
 export function signerFromSeed(seed: Uint8Array): Signer {
   if (seed.length !== SEED_BYTES) throw new IdentityError('IDENTITY_BAD_KEY', 'seed')
@@ -88,7 +94,7 @@ export function requireTrustableKey(key: Uint8Array): void {
 }
 
 /** Verify with at most `maxKeys` imported keys kept, least recently used dropped first. */
-export function createVerifier(maxKeys = 1024): Verifier {
+export function createVerifier(maxKeys = 1024): LateVerifier {
   const imported = new Map<string, KeyObject | undefined>()
 
   function keyObject(key: Uint8Array): KeyObject | undefined {
@@ -111,6 +117,13 @@ export function createVerifier(maxKeys = 1024): Verifier {
       if (signature.length !== SIGNATURE_BYTES) return false
       const object = keyObject(key)
       return object !== undefined && verify(null, bytes, object, signature)
+    },
+    verifyLater(key, bytes, signature) {
+      const object = signature.length === SIGNATURE_BYTES ? keyObject(key) : undefined
+      if (object === undefined) return Promise.resolve(false)
+      return new Promise((resolve) => {
+        verify(null, bytes, object, signature, (error, valid) => resolve(error === null && valid))
+      })
     },
   }
 }
