@@ -31,8 +31,8 @@ export function takesText(schema: JsonObject): string {
   const { enum: choices, const: only, type } = schema
   if (Array.isArray(choices)) return orText(choices.map(plainText))
   if (only !== undefined) return plainText(only)
-  const say = typeof type === 'string' ? TYPES[type] : undefined
-  return say === undefined ? 'anything' : say(schema)
+  const known = typeof type === 'string' && Object.hasOwn(TYPES, type)
+  return (known ? TYPES[type]?.(schema) : undefined) ?? 'anything'
 }
 
 const TYPES: Readonly<Record<string, (schema: JsonObject) => string>> = {

@@ -1,8 +1,10 @@
 /** Devices of the home as rows for people, this one first, then by name; removed ones last. */
 import { fingerprintOf, peerIdOf } from '../../protocols/identity/index.ts'
+import type { Presence } from '../../protocols/mailbox/index.ts'
 import { boundBy, type Device } from '../../protocols/members/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
 import type { DeviceRow, DeviceState } from '../api/view.ts'
+import type { Mailbox } from '../services/mailbox/types.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
 
@@ -74,9 +76,12 @@ function selfRow(base: DeviceBase, { mesh }: Home, { name, role }: Device): Devi
   return { ...homelessRow(base), name, role, lastSeen, addrs: mesh.addresses() }
 }
 
+/** Until a device has a mailbox it knows of none that sleeps. */
+type WithMailbox = Home & { readonly mailbox?: Pick<Mailbox, 'presence'> }
+
 function peerRow(
   base: DeviceBase,
-  { mesh, members }: Home,
+  { mesh, members, mailbox }: WithMailbox,
   { key, name, role }: Device,
 ): DeviceRow {
   const peer = mesh.peers().find((one) => equalBytes(one.key, key))
@@ -86,11 +91,20 @@ function peerRow(
   return {
     ...naming(key, name),
     role,
-    state: stateOf(base, peer !== undefined, last?.seenMs),
+    ...(sleepOf(mailbox?.presence(key)) ?? {
+      state: stateOf(base, peer !== undefined, last?.seenMs),
+    }),
     lastSeen: seen?.seenMs ?? null,
     addrs: seen === undefined ? [] : [seen.address],
     version: members.lastHello(key)?.version ?? seen?.version ?? null,
   }
+}
+
+/** What is known of a device that sleeps; undefined of one that does not. */
+function sleepOf(presence: Presence | undefined): Pick<DeviceRow, 'state' | 'dueAt'> | undefined {
+  if (presence === undefined || presence.state === 'offline') return undefined
+  const { state, dueMs } = presence
+  return { state, ...(dueMs === undefined ? {} : { dueAt: dueMs }) }
 }
 
 function stateOf(

@@ -108,7 +108,7 @@ function optionsFrom({ ttl, wait = false }: UseOptions): CallOptions {
   const ttlMs = parseDuration(ttl)
   if (ttlMs !== undefined && ttlMs >= 1000 && ttlMs <= MAX_TTL_MS) return { ...waiting, ttlMs }
   throw new NodeError('NODE_USAGE', `--ttl ${ttl} is no duration from a second to 30 days.`, {
-    hint: 'Nothing was changed. Write it like 10min or 2h.',
+    hint: 'Nothing was changed. Write it like 10m or 2h.',
   })
 }
 
