@@ -10,6 +10,7 @@ import { utf8, WireError, type Channel } from '../wire/index.ts'
 import type { CallRow, Observed } from './caller.ts'
 import { Request, Response, type RequestMessage, type ResponseMessage } from './messages.ts'
 import { BOUNDS, CALLS_ERRORS, CallsError, type CallsErrorCode } from './protocol.ts'
+import { senderOf } from './sender.ts'
 
 export interface CalleeDeps {
   /** Who asks, 32 bytes: the device at the other end. */
@@ -89,7 +90,7 @@ function paceOf(clock: Clock): (bytes: number, signal: AbortSignal) => Promise<v
 
 /** The questions of one caller. */
 class Desk {
-  readonly #channel: Channel
+  readonly #send: (response: ResponseMessage) => Promise<void>
   readonly #deps: CalleeDeps
   readonly #signal: AbortSignal
   /** Questions whose answer has not ended, each with what stops it. */
@@ -103,7 +104,7 @@ class Desk {
   #wake = (): void => undefined
 
   constructor(channel: Channel, deps: CalleeDeps, signal: AbortSignal) {
-    this.#channel = channel
+    this.#send = senderOf(channel, Response)
     this.#deps = deps
     this.#signal = signal
   }
@@ -168,7 +169,7 @@ class Desk {
     // Before the caller can know: it may ask the next one at once.
     this.#open.delete(n)
     // Where it cannot be sent the stream is at its end, and whoever reads it hears so.
-    await this.#channel.send(Response, { n, last: true, ...last }).catch(() => undefined)
+    await this.#send({ n, last: true, ...last }).catch(() => undefined)
     this.#running--
     this.#wake()
   }
@@ -183,7 +184,7 @@ class Desk {
     if (call !== undefined) return { receipt: await this.#deps.answer(call, peer) }
     if (observe !== undefined) {
       for await (const { value, atMs } of this.#deps.observe(peer, observe, signal)) {
-        await this.#channel.send(Response, { n, last: false, event: { value, atMs } })
+        await this.#send({ n, last: false, event: { value, atMs } })
       }
       return {}
     }
@@ -191,7 +192,7 @@ class Desk {
       const rows = await this.#deps.why(peer, why.name, why.limit)
       for (const row of rows.slice(0, why.limit)) {
         if (signal.aborted) break
-        await this.#channel.send(Response, { n, last: false, row })
+        await this.#send({ n, last: false, row })
       }
       return {}
     }
@@ -206,7 +207,7 @@ class Desk {
     let at = 0
     for (; at + BOUNDS.maxChunkBytes < text.length; at += BOUNDS.maxChunkBytes) {
       const description = text.subarray(at, at + BOUNDS.maxChunkBytes)
-      await this.#channel.send(Response, { n, last: false, description })
+      await this.#send({ n, last: false, description })
     }
     return { description: text.subarray(at) }
   }

@@ -8,6 +8,7 @@ import { WireError } from '../wire/index.ts'
 import type { Json } from './json.ts'
 import { Request, Response, type RequestMessage, type ResponseMessage } from './messages.ts'
 import { BOUNDS, callsCode, CallsError } from './protocol.ts'
+import { senderOf } from './sender.ts'
 
 /** A value of a property, or an event. */
 export interface Observed {
@@ -149,6 +150,7 @@ async function* observe(
 /** The questions of one stream. */
 class Asker {
   readonly #channel: Channel
+  readonly #deliver: (request: RequestMessage) => Promise<void>
   readonly #open = new Map<number, Open>()
   /** Questions that wait until another is answered, in turn. */
   readonly #queue = new Set<() => void>()
@@ -157,6 +159,7 @@ class Asker {
 
   constructor(channel: Channel) {
     this.#channel = channel
+    this.#deliver = senderOf(channel, Request)
   }
 
   /** Take answers until the stream ends. Never resolves. @throws CallsError; WireError */
@@ -201,7 +204,7 @@ class Asker {
         // Its place is taken until the callee has ended it.
         this.#open.set(n, { take: () => undefined, settle: () => undefined })
         reject(signal.reason as Error)
-        this.#channel.send(Request, { n, stop: true }).catch(() => undefined)
+        this.#deliver({ n, stop: true }).catch(() => undefined)
       }
       const settle = (error?: Error): void => {
         signal.removeEventListener('abort', stopped)
@@ -210,7 +213,7 @@ class Asker {
       }
       this.#open.set(n, { take, settle })
       signal.addEventListener('abort', stopped, { once: true })
-      this.#channel.send(Request, request).catch((error: unknown) => {
+      this.#deliver(request).catch((error: unknown) => {
         this.#forget(n)
         settle(error as Error)
       })
