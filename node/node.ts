@@ -3,27 +3,16 @@
  * view. What the device is in depends on whether it has a home; that part starts and stops as a
  * whole (device/home.ts). No logic lives here.
  */
-import { join } from 'node:path'
-import type { DatabaseSync } from 'node:sqlite'
-
-import { createVerifier, signerFromSeed } from '../protocols/identity/index.ts'
-import {
-  createOpSet,
-  grant,
-  mayAct,
-  MembersError,
-  reduce,
-  regrant,
-  type Op,
-  type OpSet,
-} from '../protocols/members/index.ts'
+import { grant, mayAct, reduce, regrant, type Op, type OpSet } from '../protocols/members/index.ts'
 import { PAIRING } from '../protocols/pairing/index.ts'
 import { toHex } from '../protocols/wire/index.ts'
 import type { NodeView } from './api/view.ts'
 import type { Config } from './config.ts'
 import type { DeviceBase } from './device/base.ts'
+import { FILES, openBase, opSetOf, storedOps } from './device/open-base.ts'
 import { exportView } from './device/export.ts'
 import { startHome, type Home } from './device/home.ts'
+import { powerReport } from './device/power.ts'
 import { isGiven } from './device/readers.ts'
 import { trustView } from './device/trust.ts'
 import { callsView } from './device/view-calls.ts'
@@ -35,27 +24,14 @@ import { powerView } from './device/view-power.ts'
 import { readingsView } from './device/view-readings.ts'
 import type { Clock, Random } from './env.ts'
 import { NodeError } from './errors.ts'
-import { createJournal } from './journal.ts'
 import { Scope } from './lifecycle.ts'
 import type { Logger } from './log.ts'
-import { createBrokers } from './machine/brokers.ts'
 import { dialCandidate, findCandidates, startPairingListener } from './mesh/pairing-host.ts'
-import { MIGRATIONS } from './migrations.ts'
-import { openRunMarker, type RunMarker } from './run-marker.ts'
+import type { RunMarker } from './run-marker.ts'
 import { createAdmission, type Admission } from './services/admission.ts'
 import { createCandidate, type Candidate } from './services/pairing.ts'
 import { createWindowStore } from './storage/counters.ts'
-import { BALLAST_FILE, openBallast } from './storage/ballast.ts'
-import { openDatabase } from './storage/db.ts'
-import { ensurePrivateFolder } from './storage/files.ts'
-import { beginStart, forgetDevice } from './storage/first-start.ts'
-import { KEY_FILE, loadOrCreateSeed } from './storage/key-file.ts'
-import { lockFolder } from './storage/lock.ts'
-import { openIncidentStore } from './storage/incidents.ts'
-import { openOpStore } from './storage/ops.ts'
-import { openPackStore } from './storage/packs.ts'
-import { createPeerStore } from './storage/peers.ts'
-import { openSensorChoices } from './storage/sensor-choices.ts'
+import { forgetDevice } from './storage/first-start.ts'
 
 export interface NodeDeps {
   readonly config: Config
@@ -73,7 +49,6 @@ export interface DeviceNode extends AsyncDisposable {
   crashed(error: unknown): void
 }
 
-const FILES = { key: KEY_FILE, database: 'kith.db' }
 /** A candidate answers within this, or it is not there. */
 const FIND_MS = 5_000
 
@@ -113,7 +88,7 @@ async function compose(
     ...trustView(base, keeper.requireHome),
     ...incidentsView(base, keeper.requireHome),
     ...callsView(base, keeper.requireHome),
-    ...powerView(undefined),
+    ...powerView(() => powerReport(deps.config.power, base.wakes)),
     ...careView(base, keeper.home, async () => {
       await forgetDevice(deps.config.paths.dataDir, FILES)
       deps.onReset()
@@ -123,49 +98,6 @@ async function compose(
   return { view, marker: base.marker }
 }
 
-async function openBase(deps: NodeDeps, scope: Scope): Promise<DeviceBase> {
-  const { config, random, clock } = deps
-  const { dataDir } = config.paths
-  await ensurePrivateFolder(dataDir)
-  const ballast = openBallast(join(dataDir, BALLAST_FILE))
-  if (ballast.scarce()) ballast.release()
-  await scope.use('folder', () => lockFolder(dataDir))
-  const marker = openRunMarker(dataDir, { version: deps.version, now: () => clock.now() })
-  await scope.use('marker', () => ({ [Symbol.asyncDispose]: async () => marker.done() }))
-  scope.signal.addEventListener('abort', () => marker.stage('stopping'), { once: true })
-  const start = await beginStart(dataDir, FILES)
-  const { seed } = await loadOrCreateSeed(dataDir, random)
-  const db = openOrTell(join(dataDir, FILES.database), marker)
-  await scope.use('database', () => ({ [Symbol.asyncDispose]: async () => db.close() }))
-  await start.done()
-  ballast.refill()
-  return {
-    ...deps,
-    seed,
-    db,
-    signer: signerFromSeed(seed.reveal()),
-    verifier: createVerifier(),
-    ops: openOpStore(db),
-    packs: openPackStore(db, ballast),
-    peers: createPeerStore(db),
-    sensorChoices: openSensorChoices(db),
-    incidents: openIncidentStore(db),
-    marker,
-    journal: createJournal(clock),
-    brokers: createBrokers({ clock, random }),
-  }
-}
-
-/** A database that cannot be read is told of at the next start that can. */
-function openOrTell(path: string, marker: RunMarker): DatabaseSync {
-  try {
-    return openDatabase(path, MIGRATIONS)
-  } catch (error) {
-    marker.failed(error)
-    throw error
-  }
-}
-
 interface Keeper extends HomeKeeper, AsyncDisposable {
   /** Check what pairing brought, store it, and start living in that home. */
   readonly join: (home: Uint8Array, ops: readonly Uint8Array[], role: string) => Promise<void>
@@ -173,7 +105,11 @@ interface Keeper extends HomeKeeper, AsyncDisposable {
 
 async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keeper> {
   let current: Home | undefined
-  const enter = async (ops: OpSet): Promise<Home> => (current = await startHome(base, ops, signal))
+  const enter = async (ops: OpSet): Promise<Home> => {
+    current = await startHome(base, ops, signal)
+    current.sleeper?.cycle()
+    return current
+  }
   const store = (ops: OpSet): void =>
     base.ops.append(
       ops.home,
@@ -215,33 +151,6 @@ async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keep
       await current?.[Symbol.asyncDispose]()
     },
   }
-}
-
-/** @throws NodeError NODE_DATABASE where they are not what was written */
-function storedOps(base: DeviceBase, home: Uint8Array): OpSet {
-  try {
-    const ops = opSetOf(base, home, base.ops.loadAll())
-    if (ops.entries.length > 0) return ops
-    throw new Error('no ops')
-  } catch (cause) {
-    throw new NodeError('NODE_DATABASE', `The home in ${base.config.paths.dataDir} is damaged.`, {
-      cause,
-      hint: 'Nothing was changed. Check the disk, then restore the database from a backup, or move the folder away and pair this device again.',
-    })
-  }
-}
-
-function opSetOf({ verifier }: DeviceBase, home: Uint8Array, all: readonly Uint8Array[]): OpSet {
-  const ops = createOpSet(home, verifier)
-  for (const bytes of all) {
-    try {
-      ops.add(bytes)
-    } catch (error) {
-      // It waits, and is kept once an op that stands on it has come: see CAPS.maxRetirements.
-      if (!(error instanceof MembersError) || error.code !== 'MEMBERS_FULL') throw error
-    }
-  }
-  return ops
 }
 
 function candidateOf(base: DeviceBase, keeper: Keeper): Candidate {

@@ -11,7 +11,7 @@ import { systemBoot } from '../boot.ts'
 import type { Clock } from '../env.ts'
 import { Scope } from '../lifecycle.ts'
 import { createBrokers, type Brokers } from '../machine/brokers.ts'
-import { startMesh, type Mesh } from '../mesh/mesh.ts'
+import type { Mesh } from '../mesh/mesh.ts'
 import type { Incidents } from '../services/incidents.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
 import { builtInSources, configuredSources } from '../services/sensors/index.ts'
@@ -24,6 +24,8 @@ import { createTimekeeper, type Timekeeper } from '../timekeeper.ts'
 import type { DeviceBase } from './base.ts'
 import { incidentsOf, joinIncidents } from './incidents.ts'
 import { guestsOf } from './readers.ts'
+import type { Sleeper } from './sleeper.ts'
+import { followSleepers, greetingAlone, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
 import { watchTrust } from './trust.ts'
 
 export interface Home extends AsyncDisposable {
@@ -34,6 +36,8 @@ export interface Home extends AsyncDisposable {
   readonly incidents: Incidents
   /** Peer ids of members that announced themselves on the network and are not connected since. */
   readonly announced: ReadonlySet<string>
+  /** Present where this device sleeps. */
+  readonly sleeper?: Sleeper
 }
 
 const DAY_MS = 86_400_000
@@ -48,7 +52,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const stopWithDevice = (): void => void scope[Symbol.asyncDispose]()
   signal.addEventListener('abort', stopWithDevice, { once: true })
   const members = await scope.use('members', (until) => membersOf(base, ops, until))
-  const mesh = await scope.use('mesh', (until) => meshOf(base, members, until))
+  const mesh = await scope.use('mesh', (until) => meshFor(base, members.greeting, until))
   const time = timeOf(base, members, scope.signal)
   // One for all: two connections under one name would end each other.
   const brokers = createBrokers(base)
@@ -59,6 +63,10 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     incidentsOf(base, { members, mesh, time }, until),
   )
   await scope.use('links', () => attached(members, mesh))
+  followSleepers({ members, mesh }, () => false, scope.signal)
+  const mail = { mail: greetingAlone(mesh), chosen: () => [] }
+  const sleeper = sleeperOf(base, { members, mesh, telemetry }, mail, scope.signal)
+  if (sleeper !== undefined) await scope.use('sleeper', () => sleeper)
   const announced = new Set<string>()
   const home: Home = {
     members,
@@ -67,6 +75,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     time,
     incidents,
     announced,
+    ...(sleeper === undefined ? {} : { sleeper }),
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', stopWithDevice)
       await scope[Symbol.asyncDispose]()
@@ -96,30 +105,10 @@ function membersOf(base: DeviceBase, ops: OpSet, signal: AbortSignal): Members {
       store: (added) => base.ops.append(ops.home, added),
       about: () => ({
         logs: packs.heads().slice(0, 256),
-        power: 'powered',
+        power: base.config.power.mode,
         version,
         features: [],
       }),
-    },
-    signal,
-  )
-}
-
-function meshOf(base: DeviceBase, { greeting }: Members, signal: AbortSignal): Promise<Mesh> {
-  const { config, seed, clock, random, log, db } = base
-  const { port, interfaces, multicast, peers } = config.mesh
-  return startMesh(
-    {
-      seed: seed.reveal(),
-      port,
-      ...(interfaces.length > 0 ? { interfaces } : {}),
-      multicast,
-      directPeers: peers,
-      clock,
-      random,
-      log: log.child({ part: 'mesh' }),
-      datastoreDb: db,
-      greet: greeting,
     },
     signal,
   )
@@ -151,7 +140,8 @@ function telemetryOf(
       home: members.home,
       members: telemetryMembers(members),
       // Whoever may read keeps what it reads: so a log outlives the device that made it.
-      follows: () => reads(signer.key),
+      // One that sleeps has neither the time nor the energy.
+      follows: () => !isSleepy(base) && reads(signer.key),
       mayRead: (peer) => reads(peer),
       guests: guestsOf(base, { members, time }),
       epoch: () => members.state.epoch,

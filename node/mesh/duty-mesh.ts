@@ -63,6 +63,8 @@ export interface DutyMesh extends Mesh {
 }
 
 export interface DutyMeshOptions extends Omit<MeshOptions, 'brief' | 'multicast'> {
+  /** Whether multicast may be used at all. */
+  readonly maySearch: boolean
   /** Another network, for tests. */
   readonly start?: typeof startMesh
 }
@@ -174,7 +176,8 @@ class WindowedMesh implements DutyMesh {
     { dial, otherwise, discover, limitMs }: WindowOptions,
     run: (signal: AbortSignal) => Promise<T>,
   ): Promise<WindowReport<T>> {
-    const { clock, start = startMesh, ...options } = this.#options
+    const { clock, maySearch, start = startMesh, ...options } = this.#options
+    const multicast = discover && maySearch
     const beganMs = clock.monotonic()
     const limit = openLimit({ clock, limitMs }, this.#signal)
     this.#limit = limit
@@ -184,7 +187,7 @@ class WindowedMesh implements DutyMesh {
     let [value, error] = [undefined as T | undefined, undefined as unknown]
     let endedMs = beganMs
     try {
-      mesh = await start({ ...options, clock, multicast: discover, brief: true }, limit.signal)
+      mesh = await start({ ...options, clock, multicast, brief: true }, limit.signal)
       startMs = clock.monotonic() - beganMs
       mesh.events.on('connect', () => (connectMs ??= clock.monotonic() - beganMs - startMs))
       await this.#putInForce(mesh, off.signal)

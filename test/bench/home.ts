@@ -23,6 +23,7 @@ import { openOpStore } from '../../node/storage/ops.ts'
 import { openPackStore } from '../../node/storage/packs.ts'
 import { createPeerStore } from '../../node/storage/peers.ts'
 import { openSensorChoices } from '../../node/storage/sensor-choices.ts'
+import { openWakeStore } from '../../node/storage/wakes.ts'
 import { createVerifier, peerIdOf, signerFromSeed } from '../../protocols/identity/index.ts'
 import { createHome, createOpSet, createRecoveryKit, grant } from '../../protocols/members/index.ts'
 import { startProcess, type Measured } from './processes.ts'
@@ -122,6 +123,7 @@ async function openBase(
     peers: createPeerStore(db),
     sensorChoices: openSensorChoices(db),
     incidents: openIncidentStore(db),
+    wakes: openWakeStore(db),
     marker: openRunMarker(dir, { version: 'bench', now: () => systemClock.now() }),
     journal: createJournal(systemClock),
     clock: systemClock,

@@ -111,6 +111,7 @@ class SourceSampler implements Sampler {
 
   async run(signal: AbortSignal, onFirst: () => void = () => undefined): Promise<void> {
     let unread = this.#deps.sources.filter((source) => 'read' in source).length
+    if (unread === 0) onFirst()
     const first = (): void => {
       unread -= 1
       if (unread === 0) onFirst()

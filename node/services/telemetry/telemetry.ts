@@ -85,6 +85,8 @@ export type HistoryRow = ((ReadingRow | BucketRow) & Partial<Extracted>) | GapRo
 
 export interface Telemetry extends AsyncDisposable {
   readonly events: Emitter<TelemetryEvents>
+  /** Every source that is read was read once, and what came of it is in the log. */
+  readonly first: Promise<void>
   /** Put readings of this device into its log; at once with `now`, else within ten seconds. */
   publish(readings: readonly Reading[], options?: { readonly now?: boolean }): void
   /** Values of other programs for sensors that take them. @throws NodeError, see Sampler */
@@ -147,7 +149,11 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
     serve(deps, channel, peer, AbortSignal.any([until, streamSignal])),
   )
   // At once: whoever waits for this device to come back waits for its first reading.
-  const sampling = sampler.run(until, () => void (until.aborted || publisher.flush()))
+  const first = Promise.withResolvers<void>()
+  const sampling = sampler.run(until, () => {
+    if (!until.aborted) publisher.flush()
+    first.resolve()
+  })
   const loops = Promise.allSettled([sampling, retain(deps, until)])
 
   return {
@@ -155,6 +161,7 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
     ...measured(sampler),
     progress: (device) => follower.progress(device),
     events,
+    first: first.promise,
     publish(readings, { now = false } = {}) {
       publisher.add(readings)
       if (now) publisher.flush()
