@@ -83,6 +83,8 @@ export interface ExecutedCalls {
   finish(no: number, receipt: Uint8Array): void
   /** Keep a call that is not to act, with its receipt; on disk when this returns. */
   keep(call: CallToKeep, receipt: Uint8Array): void
+  /** Whether this call of `caller` acts, or has acted. A look at every call of that caller. */
+  hasBegun(id: Uint8Array, caller: Uint8Array): boolean
   /** Calls that began and did not end, oldest first. */
   unfinished(): { readonly no: number; readonly call: Uint8Array }[]
   /** How many calls of `caller` were counted under this name. */
@@ -146,6 +148,8 @@ export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
     'SELECT no, call FROM calls_executed WHERE receipt IS NULL ORDER BY no',
   )
 
+  const begun = db.prepare('SELECT 1 FROM calls_executed WHERE caller = ? AND id = ?')
+
   function insert(call: CallToKeep, acted: boolean, receipt: Uint8Array | null): number {
     const { caller, nonce, id, verb, name, issuedMs, ttlMs, bytes } = call
     const due = issuedMs + ttlMs
@@ -171,6 +175,7 @@ export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
     undo: (no) => void late.commit(() => undo.run(no)),
     finish: (no, receipt) => void late.commit(() => finish.run(receipt, no)),
     keep: (call, receipt) => void insert(call, false, receipt),
+    hasBegun: (id, caller) => begun.get(caller, id) !== undefined,
     unfinished: () => unfinished.all() as { no: number; call: Uint8Array }[],
     used: (caller, counted) => (used.get(caller, counted)?.['used'] ?? 0) as number,
     live(caller, nowMs) {

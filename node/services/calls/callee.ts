@@ -1,0 +1,484 @@
+/**
+ * The side that is called: judges calls, executes them once, and signs what became of them. A call
+ * is on disk before it acts; one that was interrupted by the end of the process gets a receipt that
+ * says so, and never acts again. The signature of a call is checked beside the main thread while its
+ * row is written; should it be wrong, the row goes and nothing has happened.
+ *
+ * Not here: the stream, who may call, and what is moved.
+ */
+import {
+  openCall,
+  reopenCall,
+  reopenReceipt,
+  sealReceipt,
+  type Call,
+  type CallRow,
+  type Receipt,
+} from '../../../protocols/calls/index.ts'
+import { IdentityError } from '../../../protocols/identity/index.ts'
+import { equalBytes, fromHex } from '../../../protocols/wire/index.ts'
+import { inOrder, supersededOf } from './batch.ts'
+import type { CallsDeps, WhyRow } from './calls.ts'
+import { keyed } from './keyed.ts'
+import { createLedger, type Ledger } from './ledger.ts'
+import { perform, type Outcome } from './perform.ts'
+import { planner, type Plan, type Planner } from './plan.ts'
+import { untimely, type Refusal } from './refusal.ts'
+
+export interface Callee {
+  /** The receipt of a call by `peer`. @throws IdentityError, WireError, CallsError: it is no call */
+  answer(bytes: Uint8Array, peer: Uint8Array): Promise<Uint8Array>
+  deliver(calls: readonly Uint8Array[]): Promise<Uint8Array[]>
+  /** What acted, newest first, of what `peer` may use. */
+  why(peer: Uint8Array, name: string | undefined, limit: number): CallRow[]
+  /** Resolves when everything that was begun has its receipt. */
+  done(): Promise<void>
+}
+
+type Decision =
+  /** It has its receipt, or will have it. */
+  | { readonly kind: 'known'; readonly receipt: Promise<Uint8Array> | Uint8Array }
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  | { readonly kind: 'cancel' }
+  | { readonly kind: 'go'; readonly plan: Plan; readonly counted: string | undefined }
+
+interface Arrival {
+  readonly call: Call
+  /** Whether the signature is right. */
+  readonly verified: Promise<boolean>
+  /** The caller is at the other end of the connection. */
+  readonly direct: boolean
+}
+
+/** A cancelling call stops another that comes within this time: the longest that one may live. */
+const CANCELS_MS = 30 * 86_400_000
+/** Of one name at a time, with those whose time is over and that do not end. */
+const MAX_RUNNING = 32
+
+const LATER = { status: 'superseded', detail: 'A later call took its place.' } as const
+
+export function createCallee(
+  deps: CallsDeps,
+  onExecuted: (row: WhyRow) => void,
+  until: AbortSignal,
+): Callee {
+  return new Engine(deps, onExecuted, until)
+}
+
+class Engine implements Callee {
+  readonly #deps: CallsDeps
+  readonly #until: AbortSignal
+  readonly #onExecuted: (row: WhyRow) => void
+  readonly #plan: Planner
+  readonly #ledger: Ledger
+  /** Calls that act now, by id. */
+  readonly #acting = new Map<string, Promise<Uint8Array>>()
+  /** The newest call of each caller: the next one starts after it. */
+  readonly #turns = new Map<string, Promise<void>>()
+  readonly #running = new Map<string, number>()
+
+  constructor(deps: CallsDeps, onExecuted: (row: WhyRow) => void, until: AbortSignal) {
+    this.#deps = deps
+    this.#onExecuted = onExecuted
+    this.#until = until
+    this.#plan = planner(deps.thing)
+    this.#ledger = createLedger(deps)
+    for (const { no, call } of deps.store.executed.unfinished()) this.#interrupted(no, call)
+  }
+
+  answer(bytes: Uint8Array, peer: Uint8Array): Promise<Uint8Array> {
+    return this.#handle({ ...this.#open(bytes), direct: true }, peer)
+  }
+
+  async deliver(calls: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    const { log, home, store, verifier } = this.#deps
+    const opened = calls.flatMap((bytes) => {
+      try {
+        return [openCall(bytes, { home, verifier })]
+      } catch (err) {
+        log.warn({ err }, 'what was held is no call')
+        return []
+      }
+    })
+    const ordered = inOrder(opened)
+    const cancelling = ordered.filter(({ verb }) => verb === 'cancel')
+    const receipts = new Array<Uint8Array>()
+    for (const call of cancelling) receipts.push(await this.#held(call))
+    const rest = ordered.slice(cancelling.length)
+    const superseded = supersededOf(
+      rest,
+      (call) => this.#coalesced(call),
+      ({ caller, name, verb }) => store.executed.newestIssueMs(caller, verb, name),
+    )
+    for (const call of rest) {
+      receipts.push(superseded.has(call) ? this.#supersede(call) : await this.#held(call))
+    }
+    return receipts
+  }
+
+  #held(call: Call): Promise<Uint8Array> {
+    const arrival = { call, verified: Promise.resolve(true), direct: false }
+    return this.#handle(arrival, call.caller)
+  }
+
+  why(peer: Uint8Array, name: string | undefined, limit: number): CallRow[]
+  /** Resolves when everything that was begun has its receipt. */
+  done(): Promise<void>
+}
+
+type Decision =
+  /** It has its receipt, or will have it. */
+  | { readonly kind: 'known'; readonly receipt: Promise<Uint8Array> | Uint8Array }
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  | { readonly kind: 'cancel' }
+  | { readonly kind: 'go'; readonly plan: Plan; readonly counted: string | undefined }
+
+interface Arrival {
+  readonly call: Call
+  /** Whether the signature is right. */
+  readonly verified: Promise<boolean>
+  /** The caller is at the other end of the connection. */
+  readonly direct: boolean
+}
+
+/** A cancelling call stops another that comes within this time: the longest that one may live. */
+const CANCELS_MS = 30 * 86_400_000
+/** Of one name at a time, with those whose time is over and that do not end. */
+const MAX_RUNNING = 32
+
+const LATER = { status: 'superseded', detail: 'A later call took its place.' } as const
+
+export function createCallee(
+  deps: CallsDeps,
+  onExecuted: (row: WhyRow) => void,
+  until: AbortSignal,
+): Callee {
+  return new Engine(deps, onExecuted, until)
+}
+
+class Engine implements Callee {
+  readonly #deps: CallsDeps
+  readonly #until: AbortSignal
+  readonly #onExecuted: (row: WhyRow) => void
+  readonly #plan: Planner
+  readonly #ledger: Ledger
+  /** Calls that act now, by id. */
+  readonly #acting = new Map<string, Promise<Uint8Array>>()
+  /** The newest call of each caller: the next one starts after it. */
+  readonly #turns = new Map<string, Promise<void>>()
+  readonly #running = new Map<string, number>()
+
+  constructor(deps: CallsDeps, onExecuted: (row: WhyRow) => void, until: AbortSignal) {
+    this.#deps = deps
+    this.#onExecuted = onExecuted
+    this.#until = until
+    this.#plan = planner(deps.thing)
+    this.#ledger = createLedger(deps)
+    for (const { no, call } of deps.store.executed.unfinished()) this.#interrupted(no, call)
+  }
+
+  answer(bytes: Uint8Array, peer: Uint8Array): Promise<Uint8Array> {
+    return this.#handle({ ...this.#open(bytes), direct: true }, peer)
+  }
+
+  async deliver(calls: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    const { log, home, store, verifier } = this.#deps
+    const opened = calls.flatMap((bytes) => {
+      try {
+        return [openCall(bytes, { home, verifier })]
+      } catch (err) {
+        log.warn({ err }, 'what was held is no call')
+        return []
+      }
+    })
+    const receipts: Uint8Array[] = []
+    for (const { call, superseded } of batchOf(opened, (one) => this.#coalesced(one))) {
+      const arrival = { call, verified: Promise.resolve(true), direct: false }
+      if (superseded) receipts.push(this.#supersede(arrival))
+      else receipts.push(await this.#handle(arrival, call.caller))
+    }
+    return receipts
+  }
+
+  why(peer: Uint8Array, name: string | undefined, limit: number): CallRow[] {
+    const { rights, signer, store } = this.#deps
+    const allows = equalBytes(peer, signer.key) ? () => true : rights.allows(peer)
+    const rows: CallRow[] = []
+    for (const row of store.executed.history(name)) {
+      const verb = row.verb === 'write' ? 'write' : 'invoke'
+      if (!allows(verb, row.name) && !allows('read', row.name)) continue
+      if (rows.length >= limit) break
+      rows.push({ call: row.call, receipt: row.receipt })
+    }
+    return rows
+  }
+
+  async done(): Promise<void> {
+    await Promise.allSettled(this.#acting.values())
+    await this.#ledger.close()
+  }
+
+  /** The form alone; the signature is checked meanwhile. */
+  #open(bytes: Uint8Array): { call: Call; verified: Promise<boolean> } {
+    const { home, verifier } = this.#deps
+    let verified = Promise.resolve(false)
+    const begin = (key: Uint8Array, signed: Uint8Array, signature: Uint8Array): boolean => {
+      verified = verifier.verifyLater(key, signed, signature)
+      return true
+    }
+    const call = openCall(bytes, { home, verifier: { verify: begin } })
+    return { call, verified }
+  }
+
+  async #handle(arrival: Arrival, peer: Uint8Array): Promise<Uint8Array> {
+    const { call } = arrival
+    if (!equalBytes(call.caller, peer)) {
+      const detail = 'It was brought by another device than the one that signed it.'
+      return this.#refuse(arrival, { status: 'refused', detail })
+    }
+    const decision = this.#decide(call, arrival.direct)
+    if (decision.kind === 'refused') return this.#refuse(arrival, decision.refusal)
+    if (decision.kind === 'known') {
+      await requireValid(arrival)
+      return decision.receipt
+    }
+    return this.#inTurn(arrival, decision)
+  }
+
+  /** Calls of one caller start in the order in which they came, whatever is verified first. */
+  async #inTurn(arrival: Arrival, decision: Decision): Promise<Uint8Array> {
+    const key = keyed(arrival.call.caller)
+    const before = this.#turns.get(key)
+    const { promise, resolve: started } = Promise.withResolvers<void>()
+    this.#turns.set(key, promise)
+    void promise.then(() => {
+      if (this.#turns.get(key) === promise) this.#turns.delete(key)
+    })
+    try {
+      if (decision.kind === 'go' && !decision.plan.reads && decision.counted === undefined) {
+        return await this.#act(arrival, decision, { before, started })
+      }
+      await requireValid(arrival)
+      await before
+      // What is counted is judged again when the one before has been counted.
+      const now = this.#decide(arrival.call, arrival.direct)
+      if (now.kind === 'refused') return this.#sign(arrival.call, now.refusal)
+      if (now.kind === 'known') return now.receipt
+      if (now.kind === 'cancel') return this.#cancel(arrival.call)
+      if (!now.plan.reads) return await this.#act(arrival, now, { before: undefined, started })
+      const reading = this.#perform(arrival.call, now.plan)
+      started()
+      return this.#seal(arrival.call, await reading).bytes
+    } finally {
+      started()
+    }
+  }
+
+  #decide(call: Call, direct: boolean): Decision {
+    const { clock, rights, signer, store, time } = this.#deps
+    const { caller, to, verb } = call
+    const own = equalBytes(caller, signer.key)
+    if (!own && !rights.isActive(caller)) return denied('It is not signed by a device of the home.')
+    if (!equalBytes(to, signer.key)) {
+      return refused({ status: 'refused', detail: 'It is for another device.' })
+    }
+    const known = this.#known(call)
+    if (known !== undefined) return known
+    const late = untimely(call, {
+      nowMs: clock.now(),
+      clock: time.quality(),
+      horizonMs: store.executed.horizonMs(caller),
+      direct,
+    })
+    if (late !== undefined) return refused(late)
+    if (verb === 'cancel') return { kind: 'cancel' }
+    const verdict = own
+      ? ({ allow: true } as const)
+      : rights.judge(caller, call, (counted) => store.executed.used(caller, counted))
+    if (!verdict.allow) return denied(verdict.why)
+    const plan = this.#plan(call)
+    if ('status' in plan) return refused(plan)
+    if ((this.#running.get(call.name) ?? 0) >= MAX_RUNNING) {
+      return refused({ status: 'busy', detail: 'Earlier calls of this have not ended.' })
+    }
+    return { kind: 'go', plan, counted: verdict.counted }
+  }
+
+  /** A call that came before, or was cancelled before it came. */
+  #known({ caller, id, nonce, verb }: Call): Decision | undefined {
+    const { executed } = this.#deps.store
+    const told = this.#ledger.told(id)
+    if (told !== undefined) return { kind: 'known', receipt: told }
+    if (verb === 'read') return undefined
+    const row = executed.find(caller, nonce)
+    if (row !== undefined && !equalBytes(row.id, id)) {
+      return refused({ status: 'refused', detail: 'Another call had the same nonce.' })
+    }
+    const receipt = row?.receipt ?? this.#acting.get(keyed(id))
+    if (receipt !== undefined) return { kind: 'known', receipt }
+    if (verb === 'cancel' || !executed.isCancelled(id, caller)) return undefined
+    return refused({ status: 'cancelled', detail: 'Its caller cancelled it.' })
+  }
+
+  /** Put it on disk, then do it. Nothing is awaited before the first of these. */
+  async #act(
+    arrival: Arrival,
+    { counted, plan }: { readonly counted: string | undefined; readonly plan: Plan },
+    { before, started }: { readonly before: Promise<void> | undefined; readonly started: () => void },
+  ): Promise<Uint8Array> {
+    const { call } = arrival
+    const no = this.#ledger.begin(call, counted)
+    if (typeof no !== 'number') return this.#refuse(arrival, no)
+    const key = keyed(call.id)
+    const acting = this.#actBegun(arrival, { no, plan, before, started })
+    this.#acting.set(key, acting)
+    try {
+      return await acting
+    } finally {
+      this.#acting.delete(key)
+    }
+  }
+
+  async #actBegun(
+    arrival: Arrival,
+    one: {
+      readonly no: number
+      readonly plan: Plan
+      readonly before: Promise<void> | undefined
+      readonly started: () => void
+    },
+  ): Promise<Uint8Array> {
+    const { call, direct } = arrival
+    const { no, plan, before, started } = one
+    try {
+      await requireValid(arrival)
+    } catch (error) {
+      this.#deps.store.executed.undo(no)
+      throw error
+    }
+    if (before !== undefined) await before
+    const own = direct && equalBytes(call.caller, this.#deps.signer.key)
+    if (!own && !this.#deps.rights.isActive(call.caller)) {
+      const gone = 'It is not signed by a device of the home any more.'
+      return this.#finish(no, call, { status: 'denied', detail: gone })
+    }
+    const performing = this.#perform(call, plan)
+    started()
+    return this.#finish(no, call, await performing)
+  }
+
+  #perform(call: Call, plan: Plan): Promise<Outcome> {
+    const { clock } = this.#deps
+    const { name } = call
+    const { outcome, over } = perform(plan, clock, this.#until)
+    this.#running.set(name, (this.#running.get(name) ?? 0) + 1)
+    void over.then(() => {
+      const left = (this.#running.get(name) ?? 1) - 1
+      if (left > 0) this.#running.set(name, left)
+      else this.#running.delete(name)
+    })
+    return outcome
+  }
+
+  #finish(no: number, call: Call, outcome: Outcome): Uint8Array {
+    const receipt = this.#seal(call, outcome)
+    this.#ledger.finish(no, receipt)
+    this.#onExecuted(whyRow(call, receipt))
+    return receipt.bytes
+  }
+
+  #cancel(call: Call): Uint8Array {
+    const { clock, store } = this.#deps
+    const id = fromHex(String(call.args))
+    if (this.#acting.has(keyed(id)) || store.executed.hasBegun(id, call.caller)) {
+      return this.#sign(call, { status: 'failed', detail: 'It had begun already.' })
+    }
+    try {
+      if (!this.#ledger.mayCancel(call.caller)) {
+        return this.#sign(call, { status: 'busy', detail: 'Too many calls are cancelled.' })
+      }
+      const untilMs = Math.max(clock.now(), call.issuedMs) + CANCELS_MS
+      store.executed.cancel(id, call.caller, untilMs)
+    } catch (err) {
+      this.#deps.log.error({ err }, 'call cannot be cancelled')
+      return this.#sign(call, { status: 'busy', detail: 'There is no room here to record it.' })
+    }
+    return this.#sign(call, { status: 'done' })
+  }
+
+  /** Under which name only the last one counts; undefined where each does, or it would not act. */
+  #coalesced(call: Call): string | undefined {
+    const decision = this.#decide(call, false)
+    if (decision.kind !== 'go' || !decision.plan.coalesce) return undefined
+    return `${keyed(call.caller)}/${call.verb}/${call.name}`
+  }
+
+  #supersede(call: Call): Uint8Array {
+    const receipt = this.#seal(call, LATER)
+    this.#ledger.keep(call, receipt)
+    return receipt.bytes
+  }
+
+  async #refuse(arrival: Arrival, refusal: Refusal): Promise<Uint8Array> {
+    await requireValid(arrival)
+    return this.#sign(arrival.call, refusal)
+  }
+
+  /** Nothing was done. The same call gets the same answer for a while. */
+  #sign(call: Call, outcome: Outcome): Uint8Array {
+    const receipt = this.#seal(call, outcome)
+    this.#ledger.tell(receipt)
+    return receipt.bytes
+  }
+
+  #seal({ id, caller }: Pick<Call, 'id' | 'caller'>, { detail, result, status }: Outcome): Receipt {
+    const { clock, home, signer, time } = this.#deps
+    const about = {
+      ...{ call: id, caller, status, atMs: Math.max(0, clock.now()), clock: time.quality() },
+      ...(detail === undefined ? {} : { detail }),
+    }
+    if (result === undefined) return sealReceipt(about, home, signer)
+    try {
+      return sealReceipt({ ...about, result }, home, signer)
+    } catch {
+      const lost = 'It was done; its result cannot be told, being too large or no JSON.'
+      return sealReceipt({ ...about, detail: lost }, home, signer)
+    }
+  }
+
+  /** The process ended while it acted. */
+  #interrupted(no: number, bytes: Uint8Array): void {
+    const { home, log } = this.#deps
+    const detail = 'It began before a restart; it may have acted.'
+    try {
+      const call = reopenCall(bytes, home)
+      this.#ledger.finish(no, this.#seal(call, { status: 'failed', detail }))
+    } catch (err) {
+      log.error({ err }, 'interrupted call cannot be read')
+    }
+  }
+}
+
+/** @throws IdentityError IDENTITY_BAD_SIGNATURE */
+async function requireValid({ verified }: Arrival): Promise<void> {
+  if (!(await verified)) throw new IdentityError('IDENTITY_BAD_SIGNATURE', 'call')
+}
+
+function refused(refusal: Refusal): Decision {
+  return { kind: 'refused', refusal }
+}
+
+function denied(detail: string): Decision {
+  return refused({ status: 'denied', detail })
+}
+
+function whyRow(call: Call, receipt: Receipt): WhyRow {
+  const { args, caller, cause, id, name, verb } = call
+  const { atMs, callee, status } = receipt
+  return { id, caller, callee, verb, name, args, cause, status, atMs, call, receipt }
+}
+
+/** A row that is told by this device itself, or was verified. */
+export function readRow({ call, receipt }: CallRow, home: Uint8Array): WhyRow {
+  return whyRow(reopenCall(call, home), reopenReceipt(receipt, home))
+}
