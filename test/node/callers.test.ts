@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+
+import fc from 'fast-check'
+
+import { callersOf } from '../../node/device/callers.ts'
+import type { Asked } from '../../node/services/calls/index.ts'
+import { ROLES, type Device } from '../../protocols/members/index.ts'
+import { fingerprintOf, sha256 } from '../../protocols/identity/index.ts'
+import { utf8 } from '../../protocols/wire/index.ts'
+import { virtualClock } from '../helpers/clock.ts'
+import { naivelyAllows, type NaiveCall, type NaiveDevice } from '../helpers/naive-rights.ts'
+import { deviceOf } from '../helpers/telemetry.ts'
+
+const here = deviceOf('here')
+const HERE = fingerprintOf(here.key)
+const HOUR_MS = 3_600_000
+const ZONES = ['Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Pacific/Chatham', 'UTC']
+/** Clocks go forward and back in Berlin and New York; midnights; the turn of a year. */
+const MOMENTS = [
+  ['2027-03-28T01:00Z', '2027-10-31T01:00Z', '2027-03-14T07:00Z', '2027-11-07T06:00Z'],
+  ['2027-06-11T22:00Z', '2027-01-03T23:00Z', '2026-12-31T23:00Z', '2027-07-05T04:00Z'],
+]
+  .flat()
+  .map((text) => Date.parse(text))
+
+const fields = ['level', 'mode']
+const number = fc.oneof(
+  fc.integer({ min: -3, max: 12 }),
+  fc.constantFrom(0.5, 5.5, 10, -0, 1e21, 1e-7),
+)
+const word = fc.constantFrom('eco', 'off', 'true', '5', '-1', 'null')
+const scalar = fc.oneof(number, word, fc.boolean(), fc.constant(null))
+const args = fc.oneof(
+  fc.constant(undefined),
+  scalar,
+  number,
+  fc.dictionary(fc.constantFrom(...fields, 'x', 'constructor'), scalar, { maxKeys: 3 }),
+  fc.array(scalar, { maxLength: 2 }),
+  fc.constantFrom<unknown>(
+    JSON.parse('{"__proto__":{"level":5}}'),
+    { level: { level: 5 } },
+    { level: [5] },
+    '',
+  ),
+)
+
+const two = (value: number): string => String(value).padStart(2, '0')
+const clockText = fc
+  .tuple(fc.integer({ min: 0, max: 23 }), fc.constantFrom(0, 1, 30, 59))
+  .map(([hour, minute]) => two(hour) + two(minute))
+const limit = fc.oneof(
+  fc.constant('-3..12'),
+  fc
+    .tuple(fc.integer({ min: -3, max: 12 }), fc.integer({ min: 0, max: 8 }))
+    .map(([min, more]) => `${min}..${min + more}`),
+  fc
+    .uniqueArray(fc.constantFrom('5', 'eco', 'off', 'true'), { minLength: 1, maxLength: 3 })
+    .map((all) => all.toSorted().join('|')),
+  fc.constantFrom('0..0.5', '5.5..6', '-0..1', '3..1', '1.0..2', 'b|a', '..', ''),
+)
+const limits = fc.oneof(
+  { weight: 6, arbitrary: fc.constant('') },
+  limit.map((one) => `;v=${one}`),
+  limit.map((one) => `;level=${one}`),
+  fc.tuple(limit, limit).map(([a, b]) => `;level=${a};mode=${b}`),
+)
+const times = fc.tuple(clockText, clockText).map(([from, to]) => `;t=${from}-${to}`)
+const day = fc.integer({ min: 1, max: 7 })
+const days = fc.oneof(
+  day.map((one) => `;d=${one}`),
+  fc.tuple(day, day).map(([from, to]) => `;d=${from}-${to}`),
+)
+const or = (one: fc.Arbitrary<string>) => fc.oneof({ weight: 1, arbitrary: fc.constant('') }, one)
+const name = fc.constantFrom('on', 'toggle', 'level', 'o', 'door.open', 'toggle-all')
+const pattern = fc.oneof(name, fc.constantFrom('*', 't*', '*o*', '*e', '**', '.x', 'o*n'))
+const device = fc.oneof(
+  { weight: 9, arbitrary: fc.constantFrom(HERE, '*') },
+  fc.constantFrom('abcd2345', 'lamp', ''),
+)
+const COUNTS = [';n=1', ';n=1', ';n=2', ';n=2', ';n=3', ';n=0', ';n=03', ';n=1000001']
+const callCap = fc
+  .tuple(
+    fc.constantFrom('write', 'invoke', 'write', 'invoke', 'observe'),
+    device,
+    fc.oneof({ weight: 3, arbitrary: fc.constantFrom('*', 'to*', '*e*') }, pattern),
+    or(fc.constantFrom(...COUNTS)),
+    limits,
+    or(times),
+    or(days),
+  )
+  .map(([verb, who, ...rest]) => `${verb}:${who}/${rest.join('')}`)
+/** As an owner would write it, and as a hand that slipped. */
+const cap = fc.oneof(
+  { weight: 9, arbitrary: callCap },
+  { weight: 2, arbitrary: pattern.map((one) => `read:${one}`) },
+  fc
+    .tuple(callCap, fc.nat(70), fc.constantFrom(';', ' ', '=', '*', '5', '', '\n', 'é'))
+    .map(([text, at, slip]) => text.slice(0, at) + slip + text.slice(at + 1)),
+)
+
+const CALLERS = ['ann', 'bob', 'guest', 'friend', 'late']
+const rarely = fc.oneof({ weight: 40, arbitrary: fc.constant(false) }, fc.constant(true))
+/** Hours from the beginning. */
+const hours = fc.oneof(
+  { weight: 5, arbitrary: fc.constantFrom(undefined, 500) },
+  fc.constantFrom(-1, 0, 24),
+)
+const calleeRole = fc.oneof(
+  { weight: 12, arbitrary: fc.constantFrom('member', 'sensor', 'owner') },
+  fc.constantFrom('gateway', 'guest'),
+)
+const devices = fc.tuple(
+  ...['here', ...CALLERS].map((id, i) =>
+    fc.record({
+      id: fc.constant(id),
+      role: i === 0 ? calleeRole : roleOf(i),
+      caps: fc
+        .uniqueArray(cap, { minLength: 3, maxLength: 6, size: 'max' })
+        .map((all) => all.toSorted()),
+      ends: i === 0 ? fc.constant(undefined) : hours,
+      removed: rarely,
+      quarantined: rarely,
+    }),
+  ),
+)
+
+function roleOf(i: number): fc.Arbitrary<(typeof ROLES)[number]> {
+  return i > 2 ? fc.constant('guest') : fc.constantFrom(...ROLES)
+}
+
+const call = fc.record({
+  caller: fc.oneof(
+    { weight: 6, arbitrary: fc.constantFrom('guest', 'friend', 'late') },
+    fc.constantFrom('here', ...CALLERS, 'stranger'),
+  ),
+  verb: fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom('write', 'invoke') },
+    fc.constantFrom('read', 'observe', 'cancel'),
+  ),
+  name,
+  args,
+  /** Hours that passed. */
+  later: fc.oneof(
+    fc.constant(0),
+    fc.integer({ min: 0, max: 8 * 60 }).map((one) => one / 60),
+  ),
+  clockSet: fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, fc.constant(false)),
+})
+
+const scene = fc.record({
+  zone: fc.constantFrom(...ZONES),
+  startMs: fc
+    .tuple(fc.constantFrom(...MOMENTS), fc.integer({ min: -200, max: 200 }))
+    .map(([ms, more]) => ms + more * 60_000),
+  devices,
+  calls: fc.array(call, { minLength: 20, maxLength: 20 }),
+})
+
+function real(one: NaiveDevice): Device {
+  return {
+    key: deviceOf(one.id).key,
+    name: one.id,
+    role: one.role,
+    caps: one.caps,
+    expiresAtMs: one.endsMs,
+    grant: sha256(utf8(one.id)),
+    grantedAtMs: 0,
+    paired: 'code',
+    depth: 1,
+    quarantined: one.quarantined,
+  }
+}
+
+/** Answers of the device `here` to one call after another, in its time zone. */
+function callee(home: readonly NaiveDevice[], startMs: number) {
+  const clock = virtualClock(startMs)
+  let quality: 'synced' | 'unset' = 'synced'
+  const present = home.filter(({ removed }) => !removed).map(real)
+  const active = (): readonly Device[] =>
+    present.filter(({ expiresAtMs = Infinity }) => expiresAtMs > clock.now())
+  const used = new Map<string, number>()
+  const callers = callersOf(
+    { clock, signer: here },
+    { members: { active }, time: { quality: () => quality } },
+  )
+  return {
+    callers,
+    ask(one: NaiveCall, nowMs: number, clockSet = true) {
+      clock.setWall(nowMs)
+      quality = clockSet ? 'synced' : 'unset'
+      const { caller, ...asked } = one
+      const key = deviceOf(caller).key
+      const verdict = callers.judge(key, asked as Asked, (what) => used.get(what) ?? 0)
+      const counted = verdict.allow ? verdict.counted : undefined
+      if (counted !== undefined) used.set(counted, (used.get(counted) ?? 0) + 1)
+      return { ...verdict, offered: isOffered(callers.allows(key), one) }
+    },
+  }
+}
+
+function isOffered(
+  allows: ReturnType<ReturnType<typeof callersOf>['allows']>,
+  { verb, name: one }: NaiveCall,
+): boolean {
+  return verb !== 'cancel' && allows(verb, one)
+}
+
+function inZone(zone: string, run: () => void): void {
+  const before = process.env['TZ']
+  process.env['TZ'] = zone
+  try {
+    run()
+  } finally {
+    if (before === undefined) delete process.env['TZ']
+    else process.env['TZ'] = before
+  }
+}
+
+describe('who may call a device', () => {
+  it('is decided in 10,000 calls as a second, naive evaluator decides', () => {
+    const seen = new Map<string, number>()
+    fc.assert(
+      fc.property(scene, ({ zone, startMs, devices: drawn, calls }) => {
+        inZone(zone, () => {
+          const home = drawn.map(({ ends, ...one }): NaiveDevice => {
+            return { ...one, endsMs: ends === undefined ? undefined : startMs + ends * HOUR_MS }
+          })
+          const asked = callee(home, startMs)
+          const accepted: string[] = []
+          let nowMs = startMs
+          for (const { later, clockSet, ...one } of calls) {
+            nowMs += Math.round(later * 60) * 60_000
+            const moment = { nowMs, clockSet, timeZone: zone }
+            const ours = { devices: home, callee: { id: 'here', fingerprint: HERE } }
+            const expected = naivelyAllows(ours, one, moment, accepted)
+            const got = asked.ask(one, nowMs, clockSet)
+            assert.equal(got.allow, expected, JSON.stringify({ one, moment, home }))
+            if (got.allow && one.verb !== 'cancel') assert.ok(got.offered, 'allowed, not described')
+            const what = got.allow ? (got.counted === undefined ? 'allowed' : 'counted') : got.why
+            seen.set(what, (seen.get(what) ?? 0) + 1)
+          }
+        })
+      }),
+      { numRuns: 500 },
+    )
+    const all = [...seen.values()].reduce((sum, one) => sum + one, 0)
+    assert.equal(all, 10_000)
+    // A test that only ever sees one answer says nothing.
+    const tally = JSON.stringify([...seen])
+    assert.equal(seen.size, 9, tally)
+    for (const count of seen.values()) assert.ok(count >= 10, tally)
+    assert.ok((seen.get('allowed') ?? 0) > 800, tally)
+  })
+})
