@@ -40,7 +40,17 @@ export const migration: Migration = {
     mono_ms INTEGER NOT NULL,
     boot BLOB NOT NULL,
     synced INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE parents_missed (
+    device BLOB PRIMARY KEY CHECK (length(device) = 32),
+    times INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID`,
+}
+
+/** How often in a row a parent of ours did not answer. */
+export interface MissedStore {
+  get(device: Uint8Array): number
+  set(device: Uint8Array, times: number): void
 }
 
 interface StampColumns {
@@ -126,6 +136,19 @@ export function openScheduleStore(db: DatabaseSync): ScheduleStore {
     },
     put({ device, bytes, ageMs, heard }: ScheduleRow) {
       upsert.run(device, bytes, Math.round(ageMs), ...stampColumns(heard))
+    },
+  }
+}
+
+export function openMissedStore(db: DatabaseSync): MissedStore {
+  const select = db.prepare('SELECT times FROM parents_missed WHERE device = ?')
+  const upsert = db.prepare('INSERT OR REPLACE INTO parents_missed VALUES (?, ?)')
+  const get = (device: Uint8Array): number =>
+    (select.get(device) as { times: number } | undefined)?.times ?? 0
+  return {
+    get,
+    set(device, times) {
+      if (get(device) !== times) upsert.run(device, times)
     },
   }
 }

@@ -109,7 +109,7 @@ export class Post {
 
   /** What `from` tells. Returns ids of calls whose receipts need not be told again. */
   hear({ schedules, receipts, given }: News, from: Uint8Array): Uint8Array[] {
-    for (const { schedule, age } of schedules) this.#hearSchedule(schedule, age)
+    for (const { schedule, age } of schedules) this.#hearSchedule(schedule, age, from)
     for (const id of given) {
       const row = this.find(id)
       if (row !== undefined && !row.given && this.#deps.mayHold(from)) {
@@ -218,9 +218,9 @@ export class Post {
     }
   }
 
-  #hearSchedule(bytes: Uint8Array, age: number): void {
+  #hearSchedule(bytes: Uint8Array, age: number, from: Uint8Array): void {
     try {
-      this.#deps.timetable.hear(bytes, age)
+      this.#deps.timetable.hear(bytes, age, from)
     } catch {
       // Damaged, or of another home: whoever passed it on may not know better.
     }

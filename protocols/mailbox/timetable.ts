@@ -25,12 +25,16 @@ export interface TimetableDeps {
   /** Check and read one. @throws any coded error */
   readonly read: (bytes: Uint8Array) => Schedule
   readonly isMember: (device: Uint8Array) => boolean
+  /** A newer schedule is on disk. */
+  readonly heard: (schedule: Schedule) => void
 }
 
 interface Entry {
   readonly schedule: Schedule
   readonly ageMs: number
   readonly heard: Stamp
+  /** Who told it, where that was in this run. */
+  readonly from?: Uint8Array
 }
 
 export class Timetable {
@@ -67,20 +71,21 @@ export class Timetable {
   }
 
   /**
-   * Take in a schedule that was heard `ageMs` ago. Undefined where it is not newer than what is
+   * Take in a schedule that `from` heard `ageMs` ago. Undefined where it is not newer than what is
    * known, or nobody's. On disk when it returns. @throws any coded error where it is damaged
    */
-  hear(bytes: Uint8Array, ageMs: number): Schedule | undefined {
-    const { now, store, read, isMember } = this.#deps
+  hear(bytes: Uint8Array, ageMs: number, from: Uint8Array): Schedule | undefined {
+    const { heard, now, store, read, isMember } = this.#deps
     const schedule = read(bytes)
     const name = toHex(schedule.device)
     const known = this.#entries.get(name)
     if (known !== undefined && known.schedule.seq >= schedule.seq) return undefined
     if (!isMember(schedule.device)) return undefined
     if (known === undefined && this.#entries.size >= BOUNDS.maxSchedules) return undefined
-    const entry = { schedule, ageMs, heard: now() }
+    const entry = { schedule, ageMs, heard: now(), from }
     store.put({ device: schedule.device, bytes, ageMs, heard: entry.heard })
     this.#entries.set(name, entry)
+    heard(schedule)
     return schedule
   }
 
@@ -103,7 +108,9 @@ export class Timetable {
     for (const [name, entry] of this.#entries) {
       const { schedule } = entry
       const { ms, certain } = this.#age(entry)
-      const known = (told.get(name) ?? 0) >= schedule.seq || equalBytes(schedule.device, peer)
+      const tellers = [schedule.device, entry.from].filter((key) => key !== undefined)
+      const known =
+        (told.get(name) ?? 0) >= schedule.seq || tellers.some((key) => equalBytes(key, peer))
       if (known || !certain || ms > BOUNDS.maxAgeMs) continue
       found.push({ schedule: schedule.bytes, age: Math.floor(ms) })
       if (found.length === BOUNDS.maxDocuments) break

@@ -36,7 +36,7 @@ export function hearWake(post: Post, sleeper: Uint8Array): HeardWake {
   }
 
   function take({ acks, receipts, schedule }: Wake): Uint8Array[] {
-    if (schedule !== undefined) timetable.hear(schedule, 0)
+    if (schedule !== undefined) timetable.hear(schedule, 0, sleeper)
     for (const id of acks) post.noted(id, sleeper)
     return receipts.flatMap((receipt) => post.takeReceipt(receipt, sleeper) ?? [])
   }

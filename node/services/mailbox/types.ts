@@ -48,6 +48,8 @@ export interface WakeResult {
 export interface MailboxEvents extends Record<string, unknown> {
   /** A device woke, or said when it will. */
   presence: { readonly device: Uint8Array }
+  /** A device woke and asked us for its mail. */
+  woke: { readonly device: Uint8Array; readonly reason: string | undefined }
   /** A receipt of a call of ours came back; `settled` was told before. */
   receipt: { readonly call: Uint8Array; readonly receipt: Uint8Array }
   /** The state of one of our calls changed. */
