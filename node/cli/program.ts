@@ -71,6 +71,11 @@ function addHome(program: Command, run: Run): void {
     .option('--set <key=value>', 'a setting for this run; may be repeated', collect, [])
     .action(run(async () => (await import('./commands/up.ts')).up, { long: true }))
   program
+    .command('wake')
+    .description('one window of a device that sleeps, while "kith up" does not run')
+    .option('--reason <text>', 'why it is awake, for the others and the ledger')
+    .action(run(async () => (await import('./commands/wake.ts')).wake, { long: true }))
+  program
     .command('home')
     .description('make a home')
     .command('create')
