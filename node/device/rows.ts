@@ -1,6 +1,5 @@
 /** Devices of the home as rows for people, this one first, then by name; removed ones last. */
 import { fingerprintOf, peerIdOf } from '../../protocols/identity/index.ts'
-import type { Presence } from '../../protocols/mailbox/index.ts'
 import { boundBy, type Device } from '../../protocols/members/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
 import type { DeviceRow, DeviceState } from '../api/view.ts'
@@ -91,9 +90,7 @@ function peerRow(
   return {
     ...naming(key, name),
     role,
-    ...(sleepOf(mailbox?.presence(key)) ?? {
-      state: stateOf(base, peer !== undefined, last?.seenMs),
-    }),
+    ...(sleepOf(mailbox, key) ?? { state: stateOf(base, peer !== undefined, last?.seenMs) }),
     lastSeen: seen?.seenMs ?? null,
     addrs: seen === undefined ? [] : [seen.address],
     version: members.lastHello(key)?.version ?? seen?.version ?? null,
@@ -101,7 +98,11 @@ function peerRow(
 }
 
 /** What is known of a device that sleeps; undefined of one that does not. */
-function sleepOf(presence: Presence | undefined): Pick<DeviceRow, 'state' | 'dueAt'> | undefined {
+function sleepOf(
+  mailbox: WithMailbox['mailbox'],
+  key: Uint8Array,
+): Pick<DeviceRow, 'state' | 'dueAt'> | undefined {
+  const presence = mailbox?.presence(key)
   if (presence === undefined || presence.state === 'offline') return undefined
   const { state, dueMs } = presence
   return { state, ...(dueMs === undefined ? {} : { dueAt: dueMs }) }

@@ -1,25 +1,32 @@
 /** The calls side of `NodeView`: what devices let this one do, doing it, and why things were done. */
+import {
+  DESCRIPTION,
+  modelOf,
+  parseJson,
+  type Json,
+  type ThingModel,
+} from '../../protocols/calls/index.ts'
 import { keyOfPeerId, peerIdOf } from '../../protocols/identity/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
 import { resolveDevice } from '../api/device-ref.ts'
-import { nearest } from '../api/nearest.ts'
 import {
   isUnderway,
   type CallOptions,
   type CallsView,
   type CallView,
   type CauseView,
-  type DescriptionView,
   type DeviceName,
-  type Json,
+  type DeviceRow,
   type JsonObject,
   type PropertyValueView,
   type ReceiptView,
   type WhyView,
 } from '../api/view.ts'
-import { NodeError, type NodeErrorCode } from '../errors.ts'
-import type { CallRecord, Calls, WantedCall, WhyRow } from '../services/calls/index.ts'
+import type { Clock } from '../env.ts'
+import { NodeError } from '../errors.ts'
+import type { CallRecord, Calls, WhyRow } from '../services/calls/index.ts'
 import type { DeviceBase } from './base.ts'
+import { checkWish, coalesceKeyOf, noAnswer, refusal, type Wish } from './call-refusals.ts'
 import type { Home } from './home.ts'
 import { deviceRows } from './rows.ts'
 
@@ -37,277 +44,193 @@ function callsOf({ calls }: WithCalls): Calls {
   throw new NodeError('NODE_CONFLICT', 'This device takes no part in calls.')
 }
 
+type Names = (key: Uint8Array) => DeviceName
+
+interface Target {
+  readonly clock: Clock
+  readonly key: Uint8Array
+  readonly row: DeviceRow
+  readonly calls: Calls
+  readonly names: Names
+}
+
 export function callsView(base: DeviceBase, requireHome: () => Home): CallsView {
+  const { clock } = base
   const find = (ref: string): Target => {
     const home = requireHome()
-    const { id, name } = resolveDevice(ref, deviceRows(base, home))
-    const names = (key: Uint8Array): DeviceName => nameIn(home, key)
-    return { key: keyOfPeerId(id), device: { id, name }, calls: callsOf(home), names }
+    const row = resolveDevice(ref, deviceRows(base, home))
+    return { clock, key: keyOfPeerId(row.id), row, calls: callsOf(home), names: namesIn(home) }
   }
-  const here = (): Pick<Target, 'calls' | 'names'> => {
-    const home = requireHome()
-    return { calls: callsOf(home), names: (key) => nameIn(home, key) }
-  }
-  const found = (id: string): CallRecord => here().calls.find(id)
-  const shown = (record: CallRecord): CallView => callView(record, here().names)
+  const own = (): Calls => callsOf(requireHome())
+  const shown = (record: CallRecord): CallView => callView(record, namesIn(requireHome()))
 
   return {
-    description: async (ref, options, signal) => {
+    async description(ref, { values = false }, signal) {
       const target = find(ref)
-      const told = await describe(target, signal)
-      if (options.values !== true || !told.live) return told
-      return { ...told, values: await valuesOf(target, told, signal) }
+      const { id, name } = target.row
+      const { text, atMs: at, live } = await target.calls.describe(target.key, signal)
+      const description = parseJson(text, DESCRIPTION) as JsonObject
+      const told = { device: { id, name }, at, live, description }
+      const model = values && live ? modelOf(text) : undefined
+      return model === undefined ? told : { ...told, values: await valuesOf(target, model, signal) }
     },
     readProperty: (ref, name, options, signal) =>
-      perform(find(ref), { verb: 'read', name, options }, signal),
+      perform(find(ref), { verb: 'read', name }, options, signal),
     writeProperty: ({ ref, name }, args, options, signal) =>
-      perform(find(ref), { verb: 'write', name, args, options }, signal),
+      perform(find(ref), { verb: 'write', name, args }, options, signal),
     invokeAction: ({ ref, name }, args, options, signal) =>
-      perform(find(ref), { verb: 'invoke', name, args, options }, signal),
+      perform(find(ref), { verb: 'invoke', name, args }, options, signal),
     async *observe(ref, name, signal) {
       const { calls, key } = find(ref)
       for await (const { name: what, value, atMs } of calls.observe(key, name, signal)) {
         yield { name: what, value, at: atMs }
       }
     },
-    calls: async () => here().calls.list().map(shown),
+    calls: async () => own().list().map(shown),
     async callById(id, { waitMs = 0 }, signal) {
-      const record = found(id)
-      return shown(await settled(base, here().calls, record, { waitMs, signal }))
+      const calls = own()
+      return shown(await afterWaiting({ calls, clock }, calls.find(id), waitMs, signal))
     },
     async cancelCall(id, signal) {
-      return shown(await here().calls.cancel(found(id).id, signal))
+      const calls = own()
+      return shown(await calls.cancel(calls.find(id).id, signal))
     },
     async why(ref, { name, limit = WHY_ROWS }, signal) {
       const { calls, key, names } = find(ref)
       return (await calls.why(key, name, limit, signal)).map((row) => whyView(row, names))
     },
   }
+}
 
-  async function perform(target: Target, wanted: Wanted, signal: AbortSignal): Promise<CallView> {
-    const { calls, key, names } = target
-    const { verb, name, args, options } = wanted
-    const { ttlMs, waitMs = 0 } = options
-    const to = { to: key, verb, name, ...(args === undefined ? {} : { args }), ttlMs }
-    const first = await calls.call(to, signal)
-    const record = await settled(base, calls, first, { waitMs, signal })
-    if (record.state === 'unknown') throw noAnswer(target, record)
-    const { receipt } = record
-    if (receipt !== undefined && receipt.status !== 'done') {
-      throw await refusal(target, wanted, receipt)
-    }
-    return callView(record, names)
+function namesIn({ members }: Home): Names {
+  return (key) => {
+    const hex = toHex(key)
+    const { devices, removed } = members.state
+    return { id: peerIdOf(key), name: devices.get(hex)?.name ?? removed.get(hex)?.name ?? '' }
   }
 }
 
-interface Target {
-  readonly key: Uint8Array
-  readonly device: DeviceName
-  readonly calls: Calls
-  readonly names: (key: Uint8Array) => DeviceName
-}
-
-interface Wanted {
-  readonly verb: WantedCall['verb']
-  readonly name: string
-  readonly args?: Json | undefined
-  readonly options: CallOptions
-}
-
-function nameIn({ members }: Home, key: Uint8Array): DeviceName {
-  const hex = toHex(key)
-  const { devices, removed } = members.state
-  return { id: peerIdOf(key), name: devices.get(hex)?.name ?? removed.get(hex)?.name ?? '' }
-}
-
-async function describe(
-  { calls, key, device }: Target,
+/** @throws NodeError for what was executed and is not done, and for what was not answered */
+async function perform(
+  target: Target,
+  wish: Wish,
+  { ttlMs, waitMs = 0 }: CallOptions,
   signal: AbortSignal,
-): Promise<DescriptionView> {
-  const { text, atMs, live } = await calls.describe(key, signal)
-  return { device, at: atMs, live, description: JSON.parse(text) as JsonObject }
+): Promise<CallView> {
+  const { calls, key, names, row } = target
+  // A device that is awake says itself what is wrong.
+  const model = row.state === 'online' ? undefined : await modelFor(target, signal)
+  if (model !== undefined) checkWish(row.name, wish, model)
+  const coalesceKey = model === undefined ? undefined : coalesceKeyOf(wish, model)
+  const made = await calls.call({ ...wish, to: key, ttlMs, coalesceKey }, signal)
+  const record = await afterWaiting(target, made, waitMs, signal)
+  if (record.state === 'unknown') throw noAnswer(row.name, record)
+  const { receipt } = record
+  if (receipt === undefined || receipt.status === 'done') return callView(record, names)
+  const offered = receipt.status === 'unknown' ? await modelFor(target, signal) : undefined
+  throw refusal(row.name, wish, receipt, offered)
 }
 
-/** Names of the properties, actions or events in a Thing Description. */
-function membersOf(description: JsonObject, kind: string): ReadonlyMap<string, JsonObject> {
-  const found = description[kind]
-  return isObject(found)
-    ? new Map(
-        Object.entries(found).filter((entry): entry is [string, JsonObject] => isObject(entry[1])),
-      )
-    : new Map()
+/** What the device said last that it has; undefined where that is not known here. */
+async function modelFor(
+  { calls, clock, key }: Target,
+  signal: AbortSignal,
+): Promise<ThingModel | undefined> {
+  using limit = within(clock, VALUE_MS, signal)
+  try {
+    const { text } = await calls.describe(key, limit.signal)
+    return modelOf(text)
+  } catch {
+    signal.throwIfAborted()
+    return undefined
+  }
 }
 
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+/** Aborts with `signal` or after `ms`; to be disposed of. */
+function within(clock: Clock, ms: number, signal: AbortSignal) {
+  const over = new AbortController()
+  const cancel = clock.timer(ms, () => over.abort(new Error('it took too long')))
+  return {
+    signal: AbortSignal.any([signal, over.signal]),
+    over: over.signal,
+    [Symbol.dispose]: cancel,
+  }
 }
 
 /** What can be read is; what cannot, or is too slow, is left out. */
 async function valuesOf(
-  { calls, key }: Target,
-  { description }: DescriptionView,
+  { calls, clock, key }: Target,
+  { properties }: ThingModel,
   signal: AbortSignal,
 ): Promise<PropertyValueView[]> {
-  const waiting = [...membersOf(description, 'properties')]
-    .filter(([, { writeOnly }]) => writeOnly !== true)
-    .map(([name]) => name)
+  const waiting = Object.keys(properties).filter((name) => properties[name]?.readable === true)
   const values: PropertyValueView[] = []
-  const bounded = AbortSignal.any([signal, AbortSignal.timeout(VALUE_MS)])
+  using limit = within(clock, VALUE_MS, signal)
   const work = async (): Promise<void> => {
     for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) {
-      const { receipt } = await calls.call({ to: key, verb: 'read', name }, bounded)
+      const { receipt } = await calls.call({ to: key, verb: 'read', name }, limit.signal)
       if (receipt?.status !== 'done' || receipt.result === undefined) continue
       values.push({ name, value: receipt.result, at: receipt.atMs })
     }
   }
   await Promise.allSettled(Array.from({ length: READS_AT_ONCE }, work))
+  signal.throwIfAborted()
   return values.toSorted((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-/** The record once nothing more will become of it, or after `waitMs` as it stands then. */
-async function settled(
-  { clock }: Pick<DeviceBase, 'clock'>,
-  calls: Calls,
+/** The record once nothing more will become of it, or as it stands after `waitMs`. */
+async function afterWaiting(
+  { calls, clock }: Pick<Target, 'calls' | 'clock'>,
   record: CallRecord,
-  { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
+  waitMs: number,
+  signal: AbortSignal,
 ): Promise<CallRecord> {
   if (waitMs === 0 || !isUnderway(record)) return record
-  const over = new AbortController()
-  const cancel = clock.timer(waitMs, () => over.abort())
+  using limit = within(clock, waitMs, signal)
   try {
-    return await calls.wait(record.id, AbortSignal.any([signal, over.signal]))
+    return await calls.wait(record.id, limit.signal)
   } catch (error) {
     signal.throwIfAborted()
-    if (!over.signal.aborted) throw error
+    if (!limit.over.aborted) throw error
     return calls.find(toHex(record.id))
-  } finally {
-    cancel()
   }
 }
-
-function noAnswer({ device }: Target, { id }: CallRecord): NodeError {
-  return new NodeError('NODE_TIMEOUT', `${device.name} did not answer.`, {
-    hint: `It may have done it all the same: kith calls shows call ${shortId(id)}, and kith why ${device.name} what it did.`,
-  })
-}
-
-function shortId(id: Uint8Array): string {
-  return toHex(id).slice(0, 8)
-}
-
-const KINDS = { read: 'property', write: 'property', invoke: 'action' } as const
-const MEMBERS = { property: 'properties', action: 'actions' } as const
-
-type Receipt = NonNullable<CallRecord['receipt']>
-
-interface Refusal {
-  readonly code: NodeErrorCode
-  readonly says: (device: string, name: string) => string
-  readonly hint: (device: string, name: string) => string
-}
-
-const nothing = (device: string): string =>
-  `Nothing was changed. What it has, and takes: kith describe ${device}`
-
-/** Receipts that are not done, for people. */
-const REFUSALS: Partial<Readonly<Record<Receipt['status'], Refusal>>> = {
-  denied: {
-    code: 'NODE_DENIED',
-    says: (device) => `${device} does not let this device do that`,
-    hint: nothing,
-  },
-  unknown: {
-    code: 'NODE_NOT_FOUND',
-    says: (device, name) => `${device} has no such thing as "${name}"`,
-    hint: nothing,
-  },
-  invalid: {
-    code: 'NODE_USAGE',
-    says: (device, name) => `${device} does not take that for ${name}`,
-    hint: nothing,
-  },
-  timeout: {
-    code: 'NODE_TIMEOUT',
-    says: (device, name) => `${name} of ${device} did not end in time`,
-    hint: (device, name) => `It may have acted all the same: kith why ${device} ${name}`,
-  },
-  expired: {
-    code: 'NODE_TIMEOUT',
-    says: (device) => `The call came to ${device} too late`,
-    hint: () =>
-      'Nothing was changed. Give it longer with --ttl, and look at both clocks with: kith doctor',
-  },
-}
-
-const OTHERS: Partial<Readonly<Record<Receipt['status'], string>>> = {
-  failed: 'did not work',
-  superseded: 'was overtaken by a later call',
-  cancelled: 'was taken back',
-  refused: 'was refused',
-  busy: 'was refused, because the device is busy',
-}
-
-async function refusal(
-  target: Target,
-  { verb, name }: Wanted,
-  { status, detail = '' }: Receipt,
-): Promise<NodeError> {
-  const { name: device } = target.device
-  const known = REFUSALS[status]
-  const why = detail === '' ? '' : `: ${detail}`
-  if (known === undefined) {
-    const what = OTHERS[status] ?? status
-    return new NodeError('NODE_CONFLICT', `${device}: ${name} ${what}${why}.`)
-  }
-  const near = status === 'unknown' ? await nearestTo(target, KINDS[verb], name) : ''
-  return new NodeError(known.code, `${known.says(device, name)}${why}.`, {
-    hint: `${near}${known.hint(device, name)}`,
-  })
-}
-
-/** "Did you mean …? ", or nothing. */
-async function nearestTo(
-  target: Target,
-  kind: 'property' | 'action',
-  name: string,
-): Promise<string> {
-  try {
-    const { description } = await describe(target, AbortSignal.timeout(VALUE_MS))
-    const near = nearest(name, [...membersOf(description, MEMBERS[kind]).keys()])
-    return near.length === 0 ? '' : `Did you mean ${near.join(' or ')}? `
-  } catch {
-    return ''
-  }
-}
-
-type Names = (key: Uint8Array) => DeviceName
 
 export function callView(record: CallRecord, names: Names): CallView {
-  const { id, to, verb, name, args, state, issuedMs, ttlMs, deliversByMs, receipt, cause } = record
+  const { id, to, verb, name, state, issuedMs, ttlMs, deliversByMs, holders } = record
+  const { args, receipt, cause } = record
   return {
     id: toHex(id),
     device: names(to),
     verb,
     name,
-    ...(args === undefined ? {} : { args }),
+    ...withArgs(args),
     state,
     issuedAt: issuedMs,
     expiresAt: issuedMs + ttlMs,
     ...(deliversByMs === undefined ? {} : { deliversBy: deliversByMs }),
-    holders: record.holders.map(names),
+    holders: holders.map(names),
     ...(receipt === undefined ? {} : { receipt: receiptView(receipt) }),
     ...(cause === undefined ? {} : { cause: causeView(cause, names) }),
   }
 }
 
+function withArgs(args: Json | undefined): { readonly args?: Json } {
+  return args === undefined ? {} : { args }
+}
+
+type Receipt = NonNullable<CallRecord['receipt']>
+
 function receiptView(receipt: Receipt): ReceiptView {
-  const { status, result, detail, atMs, clock } = receipt
+  const { atMs: at, clock } = receipt
+  return { ...outcomeOf(receipt), at, clock }
+}
+
+function outcomeOf({ status, result, detail }: Receipt): Omit<ReceiptView, 'at' | 'clock'> {
   return {
     status,
     ...(result === undefined ? {} : { result }),
     ...(detail === undefined ? {} : { detail }),
-    at: atMs,
-    clock,
   }
 }
 
@@ -317,17 +240,14 @@ function causeView(cause: NonNullable<CallRecord['cause']>, names: Names): Cause
 }
 
 function whyView(row: WhyRow, names: Names): WhyView {
-  const { id, caller, verb, name, args, status, atMs, cause, receipt } = row
-  const { result, detail } = receipt
+  const { id, caller, verb, name, args, atMs, cause, receipt } = row
   return {
     id: toHex(id),
     by: names(caller),
     verb,
     name,
-    ...(args === undefined ? {} : { args }),
-    status,
-    ...(result === undefined ? {} : { result }),
-    ...(detail === undefined ? {} : { detail }),
+    ...withArgs(args),
+    ...outcomeOf(receipt),
     at: atMs,
     ...(cause === undefined ? {} : { cause: causeView(cause, names) }),
     verified: true,

@@ -14,6 +14,7 @@ import type { DeviceRow, NodeView, OpView, RemovalView } from '../api/view.ts'
 import { NodeError } from '../errors.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { offersOf } from './offers.ts'
 import { termsOf } from './readers.ts'
 import { deviceRows, homelessRow } from './rows.ts'
 
@@ -52,10 +53,13 @@ export function devicesView(base: DeviceBase, { home, requireHome }: HomeAccess)
     rename: async (ref, name) => act(ref, (context, key) => rename(context, key, name)),
     grant: async (ref, role, wanted = {}) => {
       const { name } = find(ref)
+      const current = requireHome()
+      const { members, time } = current
+      const offers = await offersOf(base, current, wanted.calls)
       return act(ref, (context, subject) => {
-        const device = requireHome().members.state.devices.get(toHex(subject))
+        const device = members.state.devices.get(toHex(subject))
         const paired = device?.paired ?? 'direct'
-        const terms = termsOf(base, requireHome(), role, wanted)
+        const terms = termsOf(base, { members, time, offers }, role, wanted)
         return regrant(context, { subject, role, name, paired, ...terms })
       })
     },

@@ -27,6 +27,7 @@ import type { Admission } from '../services/admission.ts'
 import type { Candidate } from '../services/pairing.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { offersOf } from './offers.ts'
 import { termsOf } from './readers.ts'
 import { deviceRows } from './rows.ts'
 import { asNodeError, type HomeAccess } from './view-devices.ts'
@@ -194,7 +195,10 @@ export function pairingView(
     pairingStatus: async () => candidate.status(),
     closePairing: () => candidate.close(),
     async addDevice({ allow, calls, forMs, ...input }, signal) {
-      const terms = termsOf(base, keeper.requireHome(), input.role, { allow, calls, forMs })
+      const home = keeper.requireHome()
+      const { members, time } = home
+      const offers = await offersOf(base, home, calls)
+      const terms = termsOf(base, { members, time, offers }, input.role, { allow, calls, forMs })
       const { key, name, role } = await admission.add({ ...input, ...terms }, signal)
       return { device: peerIdOf(key), name, role, fingerprint: fingerprintOf(key) }
     },
