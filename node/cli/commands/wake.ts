@@ -22,11 +22,11 @@ export async function wake(cli: Cli, { reason }: Options): Promise<void> {
   process.exit(EXIT.ok)
 }
 
-function text({ parts, ...wake }: WakeSummary): string {
-  const { calls, ms, outcome, packs, parent, receipts, received, sent } = wake
+function text({ parts, ...rest }: WakeSummary): string {
+  const { calls, ms, outcome, packs, parent, receipts, received, sent } = rest
   const more = outcome === 'cut' ? ' There is more; the next window goes on.' : ''
   return [
-    `Awake for ${ms} ms, ${wake.connectedMs} ms of it connected to ${parent ?? 'nobody'}.${more}`,
+    `Awake for ${ms} ms, ${rest.connectedMs} ms of it connected to ${parent ?? 'nobody'}.${more}`,
     `Sent ${sent} bytes: ${packs} packs, ${receipts} receipts. Received ${received} bytes: ${calls} calls.`,
     `Start ${parts.start} ms, connect ${parts.connect} ms, calls ${parts.calls} ms, log ${parts.log} ms, close ${parts.close} ms.`,
   ].join('\n')
