@@ -6,10 +6,15 @@
 import { parse, stringify, TomlError } from 'smol-toml'
 
 import { SETTING_KEYS, SETTINGS, type SettingKey } from './config-schema.ts'
+import { checkAction } from './config-actions.ts'
+import { checkProperty } from './config-properties.ts'
+import { checkEvent, checkRule } from './config-rules.ts'
 import { checkSensor, type SensorSettings } from './config-sensors.ts'
-import { NO_THINGS, type ThingSettings } from './config-things.ts'
+import { isTable, type CheckedTable } from './config-tables.ts'
+import { checkPlugin, NO_THINGS, strangers, type ThingSettings } from './config-things.ts'
 import { checkValue, formatDuration, formatSize, type SettingValue } from './config-values.ts'
 import { NodeError } from './errors.ts'
+import { nearest } from './nearest.ts'
 
 export interface ConfigProblem {
   /** Empty where the file is not TOML. */
@@ -27,8 +32,8 @@ export interface ConfigText {
   readonly problems: readonly ConfigProblem[]
 }
 
-/** As many tables `[sensor.NAME]` as one device may have. */
-const MAX_SENSORS = 256
+/** As many tables of one section as one device may have. */
+const MAX_TABLES = 256
 
 /** Never throws: what is wrong is in `problems`. */
 export function readConfigText(text: string): ConfigText {
@@ -47,8 +52,8 @@ export function readConfigText(text: string): ConfigText {
   }
   const values = new Map<SettingKey, SettingValue>()
   const problems: ConfigProblem[] = []
-  const { sensor = {}, ...settings } = table
-  const sensors = readSensors(text, sensor, problems)
+  const { sensor, property, action, event, rule, plugin, ...settings } = table
+  const tables = readThings(text, { sensor, property, action, event, rule, plugin }, problems)
   for (const [key, raw] of flatten(settings)) {
     const line = lineOf(text, key)
     if (!isSettingKey(key)) {
@@ -59,42 +64,63 @@ export function readConfigText(text: string): ConfigText {
     if (checked.ok) values.set(key, checked.value)
     else problems.push({ key, line, why: checked.why })
   }
-  return { values, sensors, things: NO_THINGS, problems }
+  return { values, ...tables, problems }
 }
 
-function readSensors(text: string, tables: unknown, problems: ConfigProblem[]): SensorSettings[] {
+function readThings(
+  text: string,
+  tables: Readonly<Record<string, unknown>>,
+  problems: ConfigProblem[],
+): Pick<ConfigText, 'sensors' | 'things'> {
+  const read = <T>(section: string, check: Check<T>): readonly T[] =>
+    readTables(text, { section, tables: tables[section], check }, problems)
+  const sensors = read('sensor', checkSensor)
+  const things = {
+    properties: read('property', checkProperty),
+    actions: read('action', checkAction),
+    events: read('event', checkEvent),
+    rules: read('rule', checkRule),
+    plugins: read('plugin', checkPlugin),
+  }
+  for (const { key, why } of strangers(things, sensors)) {
+    problems.push({ key, line: lineOf(text, key), why })
+  }
+  return { sensors, things }
+}
+
+type Check<T> = (name: string, table: unknown) => CheckedTable<T>
+
+interface Section<T> {
+  readonly section: string
+  readonly tables: unknown
+  readonly check: Check<T>
+}
+
+function readTables<T>(
+  text: string,
+  { section, tables, check }: Section<T>,
+  problems: ConfigProblem[],
+): T[] {
+  const wrong = (why: string): void => {
+    problems.push({ key: section, line: lineOf(text, section), why })
+  }
+  if (tables === undefined) return []
   if (!isTable(tables)) {
-    const why = 'sensors are tables, written [sensor.NAME]'
-    problems.push({ key: 'sensor', line: lineOf(text, 'sensor'), why })
+    wrong(`must be tables, written [${section}.NAME]`)
     return []
   }
   const entries = Object.entries(tables)
-  if (entries.length > MAX_SENSORS) {
-    const why = `there must be at most ${MAX_SENSORS} sensors`
-    problems.push({ key: 'sensor', line: lineOf(text, 'sensor'), why })
-  }
-  return entries.slice(0, MAX_SENSORS).flatMap(([name, table]) => {
-    const checked = checkSensor(name, table)
-    if (checked.ok) return [checked.sensor]
-    const place = `sensor.${name}`
-    for (const { key, why, known } of checked.problems) {
+  if (entries.length > MAX_TABLES) wrong(`there must be at most ${MAX_TABLES} of them`)
+  return entries.slice(0, MAX_TABLES).flatMap(([name, table]) => {
+    const checked = check(name, table)
+    if (checked.ok) return [checked.table]
+    const place = `${section}.${name}`
+    for (const { key, why } of checked.problems) {
       const path = key === '' ? place : `${place}.${key}`
-      const line = lineOf(text, path, place)
-      problems.push({
-        key: path,
-        line,
-        why: known === undefined ? why : unknownSensorKey(key, known),
-      })
+      problems.push({ key: path, line: lineOf(text, path), why })
     }
     return []
   })
-}
-
-function unknownSensorKey(key: string, known: readonly string[]): string {
-  const near = nearest(key, known)
-  return near === undefined
-    ? `there is no such key; there are ${known.join(', ')}`
-    : `there is no such key; did you mean ${near}?`
 }
 
 export function isSettingKey(key: string): key is SettingKey {
@@ -109,37 +135,6 @@ export function unknownKey(key: string, known: readonly string[] = SETTING_KEYS)
     : `there is no such setting; did you mean ${near}?`
 }
 
-/** The known name with the fewest edits from `name`, where those are few; undefined otherwise. */
-export function nearest(name: string, known: readonly string[]): string | undefined {
-  const leaf = (key: string): string => key.slice(key.lastIndexOf('.') + 1)
-  const scored = known.map((candidate) => ({
-    candidate,
-    edits: Math.min(
-      editDistance(name, candidate),
-      // The right name in the wrong section, or in none.
-      leaf(name) === leaf(candidate) ? 1 : Number.POSITIVE_INFINITY,
-    ),
-  }))
-  const best = scored.toSorted((a, b) => a.edits - b.edits)[0]
-  return best !== undefined && best.edits <= Math.max(2, Math.floor(name.length / 4))
-    ? best.candidate
-    : undefined
-}
-
-function editDistance(a: string, b: string): number {
-  if (a.length > 128) return a.length
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
-}
-
 /** Two levels: sections and names. Anything deeper is one value, and refused as such. */
 function* flatten(table: Record<string, unknown>): Generator<[string, unknown]> {
   for (const [section, content] of Object.entries(table)) {
@@ -148,21 +143,20 @@ function* flatten(table: Record<string, unknown>): Generator<[string, unknown]> 
   }
 }
 
-function isTable(value: unknown): value is Record<string, unknown> {
-  return (
-    typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
-  )
-}
-
-/** Line of the assignment to `key`, or of its section; undefined where neither is plain to see. */
-function lineOf(text: string, key: string, table = key): number | undefined {
-  const [section] = key.split('.', 1)
+/**
+ * Line of the assignment to `key`, of the table it is in, or of its section; undefined where none is
+ * plain to see.
+ */
+function lineOf(text: string, key: string): number | undefined {
   const places = assignments(text)
-  const found =
-    places.find(({ path }) => path === key) ??
-    places.find(({ path }) => path === table) ??
-    places.find(({ path }) => path.split('.', 1)[0] === section)
-  return found?.line
+  const find = (wanted: string): number | undefined =>
+    places.find(({ path }) => path === wanted)?.line
+  for (let end = key.length; end > 0; end = key.lastIndexOf('.', end - 1)) {
+    const line = find(key.slice(0, end))
+    if (line !== undefined) return line
+  }
+  const [section] = key.split('.', 1)
+  return places.find(({ path }) => path.split('.', 1)[0] === section)?.line
 }
 
 /** Where each section begins and each key is assigned, as far as that is plain to see. */

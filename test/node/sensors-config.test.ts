@@ -5,7 +5,12 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 
 import { readConfigText, setInText } from '../../node/config-file.ts'
-import { checkSensor, SENSOR_TYPES, sensorKeys } from '../../node/config-sensors.ts'
+import {
+  checkSensor,
+  SENSOR_SCHEMAS,
+  SENSOR_TYPES,
+  type SensorType,
+} from '../../node/config-sensors.ts'
 
 const WHOLE: Readonly<Record<string, string>> = {
   file: 'path = "/sys/x"\npattern = "t=(\\\\d+)"\nscale = 0.001\noffset = -1.5\nunit = "Cel"\ninterval = "30s"',
@@ -17,6 +22,10 @@ const WHOLE: Readonly<Record<string, string>> = {
   http: 'url = "https://[::1]:8443/status"\npointer = "/a/0"\ntimeout = "2s"\ntoken_file = "/t"\nca_file = "/c"',
   mqtt: 'broker = "mqtts://[::1]"\ntopic = "zigbee2mqtt/Living room"\npointer = "/temperature"\nuser = "kith"\npassword_file = "/p"\nca_file = "/c"\nclient_id = "me"\nretained = true\nversion = 4\nmap = { ON = 1, OFF = 0 }',
   push: 'description = "From a script"\ninterval = "100ms"',
+}
+
+function sensorKeys(type: SensorType): readonly string[] {
+  return Object.keys(SENSOR_SCHEMAS[type].entries)
 }
 
 function problemsOf(text: string): string[] {
@@ -106,7 +115,7 @@ describe('the tables of sensors', () => {
     ['[sensor."a b"]\ntype = "push"', /^1 .*letters, digits/],
     ['[sensor."memory.used"]\ntype = "push"', /^1 .*the machine’s own/],
     ['[sensor]\na = 1', /^2 sensor\.a: must be a table/],
-    ['sensor = 1', /^1 sensor: sensors are tables/],
+    ['sensor = 1', /^1 sensor: must be tables/],
   ]
   for (const [text, problem] of mistakes) {
     it(`refuse ${JSON.stringify(text)}`, () => {
@@ -151,7 +160,7 @@ describe('the tables of sensors', () => {
         const checked = checkSensor(name, { ...table, type })
         if (!checked.ok) return assert.ok(checked.problems.length > 0)
         const known = [...sensorKeys(type), 'name']
-        assert.ok(Object.keys(checked.sensor).every((one) => known.includes(one)))
+        assert.ok(Object.keys(checked.table).every((one) => known.includes(one)))
       }),
     )
   })
