@@ -22,7 +22,7 @@ import type { MailboxDeps, MailboxSettings } from './mailbox.ts'
 import type { WakeResult } from './types.ts'
 
 export interface WakingDeps {
-  readonly mesh: Pick<Mesh, 'key' | 'open' | 'peers'>
+  readonly mesh: Pick<Mesh, 'key' | 'events' | 'open' | 'peers'>
   readonly post: Post
   readonly timetable: Timetable
   readonly missed: MissedStore
@@ -47,8 +47,8 @@ export interface Waking {
 
 /** A parent that did not answer this often is replaced. */
 const MISSED = 3
-/** Devices beside its parents that a sleeper asks in one wake where no parent answers. */
-const OTHERS = 2
+/** Parents have this long before others are asked, and the second one once the first answered. */
+const SECOND_MS = 500
 
 export function createWaking(deps: WakingDeps, signal: AbortSignal): Waking {
   const { mesh, settings, timetable } = deps
@@ -118,33 +118,66 @@ async function wakeOnce(
   reason: string | undefined,
   signal: AbortSignal,
 ): Promise<WakeResult> {
-  const { mesh } = deps
   const parents = parentsNow(deps)
   const schedule = sayNow(deps, parents).bytes
-  const connected = new Set(mesh.peers().map(({ key }) => toHex(key)))
-  const near = parents.filter((key) => connected.has(toHex(key)))
-  const far = parents.filter((key) => !connected.has(toHex(key)))
-  const others = deps
-    .candidates()
-    .filter((key) => connected.has(toHex(key)) && !parents.some((one) => equalBytes(one, key)))
+  const { candidates, missed, settings } = deps
   let sum: WakeResult = { done: false, calls: 0, receipts: 0, logTaken: false }
-  for (const holder of [...near, ...far, ...others.slice(0, OTHERS)]) {
-    if (signal.aborted) break
-    const isParent = parents.some((one) => equalBytes(one, holder))
-    if (!isParent && sum.done) break
-    const found = await visit(deps, { holder, schedule, reason }, signal)
-    if (found === undefined) continue
-    sum = {
-      done: true,
-      parent: holder,
-      calls: sum.calls + found.calls,
-      receipts: sum.receipts + found.receipts,
-      logTaken: sum.logTaken || found.logTaken,
-      nowMs: found.nowMs,
-    }
-    if (isParent && !found.apart) break
+  let waiting: readonly Uint8Array[] = parents
+  let holder =
+    (await someoneOf(deps, waiting, SECOND_MS, signal)) ??
+    (await someoneOf(deps, [...waiting, ...candidates()], settings.windowMs, signal))
+  while (holder !== undefined) {
+    const here = holder
+    const rest = waiting.filter((key) => !equalBytes(key, here))
+    const found = await visit(deps, { holder: here, schedule, reason }, signal)
+    if (found !== undefined) sum = sumOf(sum, here, found)
+    if (found?.apart === false) return sum
+    // Only a parent's word is of use for the next one.
+    if (rest.length === waiting.length) break
+    waiting = rest
+    holder = await someoneOf(deps, waiting, sum.done ? SECOND_MS : settings.windowMs, signal)
   }
+  for (const key of waiting) missed.set(key, missed.get(key) + 1)
   return sum
+}
+
+function sumOf(sum: WakeResult, parent: Uint8Array, found: Visit): WakeResult {
+  return {
+    done: true,
+    parent,
+    calls: sum.calls + found.calls,
+    receipts: sum.receipts + found.receipts,
+    logTaken: sum.logTaken || found.logTaken,
+    nowMs: found.nowMs,
+  }
+}
+
+/** The first of `keys` that is connected, now or within `ms`. */
+async function someoneOf(
+  { clock, mesh }: WakingDeps,
+  keys: readonly Uint8Array[],
+  ms: number,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  const connected = (): Uint8Array | undefined => {
+    const there = new Set(mesh.peers().map(({ key }) => toHex(key)))
+    return keys.find((key) => there.has(toHex(key)))
+  }
+  const now = connected()
+  if (now !== undefined || keys.length === 0 || signal.aborted) return now
+  return new Promise((resolve) => {
+    const end = (): void => {
+      cancel()
+      off()
+      signal.removeEventListener('abort', end)
+      resolve(connected())
+    }
+    const cancel = clock.timer(ms, end)
+    const off = mesh.events.on('connect', ({ key }) => {
+      if (keys.some((one) => equalBytes(one, key))) end()
+    })
+    signal.addEventListener('abort', end, { once: true })
+  })
 }
 
 interface Visiting {
