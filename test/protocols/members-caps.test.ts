@@ -33,9 +33,11 @@ const word = fc.stringMatching(/^[ab][ab./]{0,7}$/)
 const pattern = fc.stringMatching(/^[ab*][ab./*]{0,6}$/).filter((text) => !text.includes('**'))
 const cap = fc
   .record({ device: fc.constantFrom(undefined, HERE, THERE), sensors: pattern })
-  .map(({ device, sensors }) => formatCap(device === undefined ? { sensors } : { device, sensors }))
+  .map(({ device, sensors }) =>
+    formatCap({ verb: 'read', sensors, ...(device === undefined ? {} : { device }) }),
+  )
 
-describe('caps of a grant', () => {
+describe('caps to read', () => {
   it('allow what their text says, and nothing else', () => {
     fc.assert(
       fc.property(
@@ -78,12 +80,12 @@ describe('caps of a grant', () => {
       ),
     )
     const read = {
-      'read:temperature': { sensors: 'temperature' },
-      'read:*': { sensors: '*' },
-      'read:room-*.temperature': { sensors: 'room-*.temperature' },
-      'read:abcd2345/disk.*': { device: HERE, sensors: 'disk.*' },
-      'read:abcd2345/disk/mnt': { device: HERE, sensors: 'disk/mnt' },
-      'read:*/disk/mnt': { sensors: 'disk/mnt' },
+      'read:temperature': { verb: 'read', sensors: 'temperature' },
+      'read:*': { verb: 'read', sensors: '*' },
+      'read:room-*.temperature': { verb: 'read', sensors: 'room-*.temperature' },
+      'read:abcd2345/disk.*': { verb: 'read', device: HERE, sensors: 'disk.*' },
+      'read:abcd2345/disk/mnt': { verb: 'read', device: HERE, sensors: 'disk/mnt' },
+      'read:*/disk/mnt': { verb: 'read', sensors: 'disk/mnt' },
     }
     for (const [text, meaning] of Object.entries(read)) {
       assert.deepEqual(parseCap(text), meaning, text)
