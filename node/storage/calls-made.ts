@@ -1,7 +1,7 @@
 /** What this device asked of others, and what they last said that they offer. */
 import type { DatabaseSync } from 'node:sqlite'
 
-import { concatBytes } from '../../protocols/wire/index.ts'
+import { concatBytes, fromHex } from '../../protocols/wire/index.ts'
 import type { LateSync } from './late-sync.ts'
 
 export const MADE_TABLES = `
@@ -49,8 +49,9 @@ export interface MadeCalls {
   list(limit: number): MadeCall[]
   /** Those of which more may become, oldest first. */
   open(): MadeCall[]
-  /** At most two whose id begins so; an even number of hexadecimal digits. */
-  find(prefix: Uint8Array): MadeCall[]
+  get(id: Uint8Array): MadeCall | undefined
+  /** At most two whose id begins so: hexadecimal digits, in small letters. */
+  find(prefix: string): MadeCall[]
   /** Remove the oldest of those that have ended, but for the newest `keep`. */
   trim(keep: number): void
   description(device: Uint8Array): SaidOfItself | undefined
@@ -79,8 +80,10 @@ export function madeCalls(db: DatabaseSync, late: LateSync): MadeCalls {
   const remove = db.prepare('DELETE FROM calls_made WHERE id = ?')
   const list = db.prepare(`SELECT ${COLUMNS} FROM calls_made ORDER BY no DESC LIMIT ?`)
   const open = db.prepare(`SELECT ${COLUMNS} FROM calls_made WHERE ended = 0 ORDER BY no`)
+  const get = db.prepare(`SELECT ${COLUMNS} FROM calls_made WHERE id = ?`)
   const find = db.prepare(
-    `SELECT ${COLUMNS} FROM calls_made WHERE id >= ? AND substr(id, 1, ?) = ? ORDER BY id LIMIT 2`,
+    `SELECT ${COLUMNS} FROM calls_made
+     WHERE id >= ? AND substr(lower(hex(id)), 1, ?) = ? ORDER BY id LIMIT 2`,
   )
   const trim = db.prepare(
     `DELETE FROM calls_made WHERE ended = 1 AND no <
@@ -106,7 +109,14 @@ export function madeCalls(db: DatabaseSync, late: LateSync): MadeCalls {
     remove: (id) => void late.commit(() => remove.run(id)),
     list: (limit) => (list.all(limit) as unknown as Row[]).map(fromRow),
     open: () => (open.all() as unknown as Row[]).map(fromRow),
-    find: (prefix) => (find.all(prefix, prefix.length, prefix) as unknown as Row[]).map(fromRow),
+    get(id) {
+      const row = get.get(id) as unknown as Row | undefined
+      return row === undefined ? undefined : fromRow(row)
+    },
+    find(prefix) {
+      const from = fromHex(prefix.slice(0, prefix.length - (prefix.length % 2)))
+      return (find.all(from, prefix.length, prefix) as unknown as Row[]).map(fromRow)
+    },
     trim: (keep) => void late.commit(() => trim.run(keep - 1)),
     description(device) {
       const row = said.get(device)

@@ -102,7 +102,7 @@ class Engine implements Callee {
     })
     const ordered = inOrder(opened)
     const cancelling = ordered.filter(({ verb }) => verb === 'cancel')
-    const receipts = new Array<Uint8Array>()
+    const receipts: Uint8Array[] = []
     for (const call of cancelling) receipts.push(await this.#held(call))
     const rest = ordered.slice(cancelling.length)
     const superseded = supersededOf(
@@ -119,85 +119,6 @@ class Engine implements Callee {
   #held(call: Call): Promise<Uint8Array> {
     const arrival = { call, verified: Promise.resolve(true), direct: false }
     return this.#handle(arrival, call.caller)
-  }
-
-  why(peer: Uint8Array, name: string | undefined, limit: number): CallRow[]
-  /** Resolves when everything that was begun has its receipt. */
-  done(): Promise<void>
-}
-
-type Decision =
-  /** It has its receipt, or will have it. */
-  | { readonly kind: 'known'; readonly receipt: Promise<Uint8Array> | Uint8Array }
-  | { readonly kind: 'refused'; readonly refusal: Refusal }
-  | { readonly kind: 'cancel' }
-  | { readonly kind: 'go'; readonly plan: Plan; readonly counted: string | undefined }
-
-interface Arrival {
-  readonly call: Call
-  /** Whether the signature is right. */
-  readonly verified: Promise<boolean>
-  /** The caller is at the other end of the connection. */
-  readonly direct: boolean
-}
-
-/** A cancelling call stops another that comes within this time: the longest that one may live. */
-const CANCELS_MS = 30 * 86_400_000
-/** Of one name at a time, with those whose time is over and that do not end. */
-const MAX_RUNNING = 32
-
-const LATER = { status: 'superseded', detail: 'A later call took its place.' } as const
-
-export function createCallee(
-  deps: CallsDeps,
-  onExecuted: (row: WhyRow) => void,
-  until: AbortSignal,
-): Callee {
-  return new Engine(deps, onExecuted, until)
-}
-
-class Engine implements Callee {
-  readonly #deps: CallsDeps
-  readonly #until: AbortSignal
-  readonly #onExecuted: (row: WhyRow) => void
-  readonly #plan: Planner
-  readonly #ledger: Ledger
-  /** Calls that act now, by id. */
-  readonly #acting = new Map<string, Promise<Uint8Array>>()
-  /** The newest call of each caller: the next one starts after it. */
-  readonly #turns = new Map<string, Promise<void>>()
-  readonly #running = new Map<string, number>()
-
-  constructor(deps: CallsDeps, onExecuted: (row: WhyRow) => void, until: AbortSignal) {
-    this.#deps = deps
-    this.#onExecuted = onExecuted
-    this.#until = until
-    this.#plan = planner(deps.thing)
-    this.#ledger = createLedger(deps)
-    for (const { no, call } of deps.store.executed.unfinished()) this.#interrupted(no, call)
-  }
-
-  answer(bytes: Uint8Array, peer: Uint8Array): Promise<Uint8Array> {
-    return this.#handle({ ...this.#open(bytes), direct: true }, peer)
-  }
-
-  async deliver(calls: readonly Uint8Array[]): Promise<Uint8Array[]> {
-    const { log, home, store, verifier } = this.#deps
-    const opened = calls.flatMap((bytes) => {
-      try {
-        return [openCall(bytes, { home, verifier })]
-      } catch (err) {
-        log.warn({ err }, 'what was held is no call')
-        return []
-      }
-    })
-    const receipts: Uint8Array[] = []
-    for (const { call, superseded } of batchOf(opened, (one) => this.#coalesced(one))) {
-      const arrival = { call, verified: Promise.resolve(true), direct: false }
-      if (superseded) receipts.push(this.#supersede(arrival))
-      else receipts.push(await this.#handle(arrival, call.caller))
-    }
-    return receipts
   }
 
   why(peer: Uint8Array, name: string | undefined, limit: number): CallRow[] {
@@ -324,7 +245,10 @@ class Engine implements Callee {
   async #act(
     arrival: Arrival,
     { counted, plan }: { readonly counted: string | undefined; readonly plan: Plan },
-    { before, started }: { readonly before: Promise<void> | undefined; readonly started: () => void },
+    {
+      before,
+      started,
+    }: { readonly before: Promise<void> | undefined; readonly started: () => void },
   ): Promise<Uint8Array> {
     const { call } = arrival
     const no = this.#ledger.begin(call, counted)

@@ -20,6 +20,7 @@ import type { Emitter } from '../../events.ts'
 import type { Mesh } from '../../mesh/mesh.ts'
 import type { CallStore } from '../../storage/calls.ts'
 import type { Timekeeper } from '../../timekeeper.ts'
+import { joinCalls } from './start.ts'
 import type { Thing } from './thing.ts'
 
 /** What a call is asked of: the affordance and, of a cancelling call, nothing. */
@@ -169,8 +170,6 @@ export interface WantedCall {
   /** Thirty seconds where absent; of a sleeper one hour beyond the time at which it is due. */
   readonly ttlMs?: number | undefined
   readonly cause?: Cause | undefined
-  /** Of calls to a sleeper with the same key, only the last one counts. */
-  readonly coalesceKey?: string | undefined
 }
 
 export interface CallEvents extends Record<string, unknown> {
@@ -216,4 +215,9 @@ export interface Calls extends AsyncDisposable {
   settled(receipt: Uint8Array): void
   /** For the mailbox of a caller: a call has come further. */
   moved(id: Uint8Array, view: HeldView): void
+}
+
+/** Serves calls when this resolves. What was not finished before this start goes on. */
+export function startCalls(deps: CallsDeps, signal: AbortSignal): Promise<Calls> {
+  return joinCalls(deps, signal)
 }

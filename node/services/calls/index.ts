@@ -1,3 +1,4 @@
+export { startCalls } from './calls.ts'
 export type {
   Asked,
   CallMailbox,
