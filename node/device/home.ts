@@ -13,6 +13,7 @@ import { Scope } from '../lifecycle.ts'
 import { createBrokers, type Brokers } from '../machine/brokers.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Incidents } from '../services/incidents.ts'
+import type { Mailbox } from '../services/mailbox/index.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
 import { builtInSources, configuredSources } from '../services/sensors/index.ts'
 import {
@@ -23,9 +24,10 @@ import {
 import { createTimekeeper, type Timekeeper } from '../timekeeper.ts'
 import type { DeviceBase } from './base.ts'
 import { incidentsOf, joinIncidents } from './incidents.ts'
+import { mailboxOf, type MailCalls } from './mailbox.ts'
 import { guestsOf } from './readers.ts'
 import type { Sleeper } from './sleeper.ts'
-import { followSleepers, greetingAlone, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
+import { followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
 import { watchTrust } from './trust.ts'
 
 export interface Home extends AsyncDisposable {
@@ -34,6 +36,7 @@ export interface Home extends AsyncDisposable {
   readonly telemetry: Telemetry
   readonly time: Timekeeper
   readonly incidents: Incidents
+  readonly mailbox: Mailbox
   /** Peer ids of members that announced themselves on the network and are not connected since. */
   readonly announced: ReadonlySet<string>
   /** Present where this device sleeps. */
@@ -63,8 +66,13 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     incidentsOf(base, { members, mesh, time }, until),
   )
   await scope.use('links', () => attached(members, mesh))
-  followSleepers({ members, mesh }, () => false, scope.signal)
-  const mail = { mail: greetingAlone(mesh), chosen: () => [] }
+  const answering: { calls?: MailCalls } = {}
+  const mailbox = await scope.use('mailbox', (until) =>
+    mailboxOf(base, { members, mesh, time }, () => answering.calls, until),
+  )
+  const { refresh } = followSleepers({ members, mesh }, (key) => mailbox.sleeps(key), scope.signal)
+  mailbox.events.on('presence', refresh, scope.signal)
+  const mail = { mail: mailbox, chosen: () => mailbox.parents() }
   const sleeper = sleeperOf(base, { members, mesh, telemetry }, mail, scope.signal)
   if (sleeper !== undefined) await scope.use('sleeper', () => sleeper)
   const announced = new Set<string>()
@@ -74,6 +82,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     telemetry,
     time,
     incidents,
+    mailbox,
     announced,
     ...(sleeper === undefined ? {} : { sleeper }),
     async [Symbol.asyncDispose]() {

@@ -111,6 +111,7 @@ export async function startMailbox(deps: MailboxDeps, signal: AbortSignal): Prom
     },
     presence: (device) => presenceOf(deps, parts, device),
     schedules: () => timetable.all,
+    parents: () => timetable.parentsOf(deps.mesh.key),
     sleeps: (device) => timetable.sleeps(device),
     wake: (reason, until_) => waking.wake(reason, AbortSignal.any([until, until_])),
     refresh: () => pump.all(),

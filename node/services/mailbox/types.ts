@@ -68,6 +68,8 @@ export interface Mailbox extends AsyncDisposable {
   presence(device: Uint8Array): Presence
   /** The newest schedule of each device, our own among them. */
   schedules(): readonly Schedule[]
+  /** Members that keep the mail of this device, preferred one first; none where it never slept. */
+  parents(): readonly Uint8Array[]
   /** The device sleeps, or did when we heard of it last. */
   sleeps(device: Uint8Array): boolean
   /** One exchange with our parents: receipts out, calls in. Bounded by `signal`. */
