@@ -17,6 +17,20 @@ export function nearest(name: string, known: readonly string[]): string | undefi
     : undefined
 }
 
+/** Names that begin with what was typed or are few edits from it, nearest first; at most three. */
+export function nearestNames(typed: string, known: readonly string[]): readonly string[] {
+  const wanted = typed.toLowerCase()
+  const most = Math.max(2, Math.floor(wanted.length / 4))
+  const editsTo = (name: string): number =>
+    wanted !== '' && name.startsWith(wanted) ? 0 : editDistance(wanted, name)
+  return known
+    .map((name) => ({ name, edits: editsTo(name.toLowerCase()) }))
+    .filter(({ name, edits }) => edits <= most && edits < name.length)
+    .toSorted((a, b) => a.edits - b.edits || (a.name < b.name ? -1 : 1))
+    .slice(0, 3)
+    .map(({ name }) => name)
+}
+
 function editDistance(a: string, b: string): number {
   if (a.length > 128) return a.length
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)

@@ -4,8 +4,8 @@
  */
 import { checkInput, type Json, type ThingModel } from '../../protocols/calls/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
-import { nearest } from '../api/nearest.ts'
 import { NodeError, type NodeErrorCode } from '../errors.ts'
+import { nearestNames } from '../nearest.ts'
 import type { CallRecord, WantedCall } from '../services/calls/index.ts'
 
 export interface Wish {
@@ -106,15 +106,6 @@ export function checkWish(device: string, wish: Wish, model: ThingModel): void {
   }
 }
 
-/** Of calls that wait, only the last one with the same key counts; undefined: each counts. */
-export function coalesceKeyOf({ verb, name }: Wish, model: ThingModel): string | undefined {
-  const lastCounts =
-    verb === 'write'
-      ? model.properties[name]?.coalesce
-      : verb === 'invoke' && model.actions[name]?.coalesce
-  return lastCounts === true ? `${verb}:${name}` : undefined
-}
-
 /** What of a device can be read, written or invoked. */
 function namesFor(verb: Wish['verb'], { properties, actions }: ThingModel): readonly string[] {
   if (verb === 'invoke') return Object.keys(actions)
@@ -125,6 +116,6 @@ function namesFor(verb: Wish['verb'], { properties, actions }: ThingModel): read
 
 /** "Did you mean …? ", or nothing. */
 function nearestTo({ verb, name }: Wish, model: ThingModel | undefined): string {
-  const near = model === undefined ? [] : nearest(name, namesFor(verb, model))
+  const near = model === undefined ? [] : nearestNames(name, namesFor(verb, model))
   return near.length === 0 ? '' : `Did you mean ${near.join(' or ')}? `
 }

@@ -3,7 +3,6 @@ import { fingerprintOf, peerIdOf } from '../../protocols/identity/index.ts'
 import { boundBy, type Device } from '../../protocols/members/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
 import type { DeviceRow, DeviceState } from '../api/view.ts'
-import type { Mailbox } from '../services/mailbox/types.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
 
@@ -75,12 +74,9 @@ function selfRow(base: DeviceBase, { mesh }: Home, { name, role }: Device): Devi
   return { ...homelessRow(base), name, role, lastSeen, addrs: mesh.addresses() }
 }
 
-/** Until a device has a mailbox it knows of none that sleeps. */
-type WithMailbox = Home & { readonly mailbox?: Pick<Mailbox, 'presence'> }
-
 function peerRow(
   base: DeviceBase,
-  { mesh, members, mailbox }: WithMailbox,
+  { mesh, members, mailbox }: Home,
   { key, name, role }: Device,
 ): DeviceRow {
   const peer = mesh.peers().find((one) => equalBytes(one.key, key))
@@ -99,12 +95,11 @@ function peerRow(
 
 /** What is known of a device that sleeps; undefined of one that does not. */
 function sleepOf(
-  mailbox: WithMailbox['mailbox'],
+  mailbox: Home['mailbox'],
   key: Uint8Array,
 ): Pick<DeviceRow, 'state' | 'dueAt'> | undefined {
-  const presence = mailbox?.presence(key)
-  if (presence === undefined || presence.state === 'offline') return undefined
-  const { state, dueMs } = presence
+  const { state, dueMs } = mailbox.presence(key)
+  if (state === 'offline') return undefined
   return { state, ...(dueMs === undefined ? {} : { dueAt: dueMs }) }
 }
 

@@ -26,7 +26,7 @@ import type { Clock } from '../env.ts'
 import { NodeError } from '../errors.ts'
 import type { CallRecord, Calls, WhyRow } from '../services/calls/index.ts'
 import type { DeviceBase } from './base.ts'
-import { checkWish, coalesceKeyOf, noAnswer, refusal, type Wish } from './call-refusals.ts'
+import { checkWish, noAnswer, refusal, type Wish } from './call-refusals.ts'
 import type { Home } from './home.ts'
 import { deviceRows } from './rows.ts'
 
@@ -121,8 +121,7 @@ async function perform(
   // A device that is awake says itself what is wrong.
   const model = row.state === 'online' ? undefined : await modelFor(target, signal)
   if (model !== undefined) checkWish(row.name, wish, model)
-  const coalesceKey = model === undefined ? undefined : coalesceKeyOf(wish, model)
-  const made = await calls.call({ ...wish, to: key, ttlMs, coalesceKey }, signal)
+  const made = await calls.call({ ...wish, to: key, ttlMs }, signal)
   const record = await afterWaiting(target, made, waitMs, signal)
   if (record.state === 'unknown') throw noAnswer(row.name, record)
   const { receipt } = record

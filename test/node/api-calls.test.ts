@@ -5,10 +5,10 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 
 import { isBoundedJson } from '../../node/api/inputs-calls.ts'
-import { nearest } from '../../node/api/nearest.ts'
 import { ApiError } from '../../node/api/problem.ts'
 import { API_PREFIX } from '../../node/api/routes.ts'
 import type { Json } from '../../node/api/view.ts'
+import { nearestNames } from '../../node/nearest.ts'
 import { AT, callView, CHANGES, DESCRIPTION, HELD, POWER, WHY } from '../helpers/fake-calls.ts'
 import { startFakeDevice } from '../helpers/fake-device.ts'
 
@@ -173,24 +173,24 @@ describe('hostile values for devices', () => {
 describe('nearest names', () => {
   const names = ['on', 'brightness', 'label', 'temperature', 'toggle']
   const cases: readonly (readonly [string, readonly string[]])[] = [
-    ['no', []],
     ['onn', ['on']],
     ['brigthness', ['brightness']],
     ['bright', ['brightness']],
     ['TEMPERATURE', ['temperature']],
     ['toggel', ['toggle']],
-    ['lable', []],
+    ['lable', ['label']],
     ['', []],
+    ['no', []],
     ['zzzzzz', []],
   ]
   for (const [typed, found] of cases) {
     it(`of "${typed}" are ${found.join(', ') || 'none'}`, () => {
-      assert.deepEqual(nearest(typed, names), found)
+      assert.deepEqual(nearestNames(typed, names), found)
     })
   }
 
   it('are three at most, the nearest first', () => {
-    assert.deepEqual(nearest('led1', ['led22', 'led2', 'led3', 'led1x', 'led4']), [
+    assert.deepEqual(nearestNames('led1', ['led22', 'led2', 'led3', 'led1x', 'led4']), [
       'led1x',
       'led2',
       'led3',
