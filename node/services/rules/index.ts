@@ -1,2 +1,14 @@
 /** Rules: when a sensor says so, call. */
-export type { RuleAction, RuleCondition, RuleSettings } from './settings.ts'
+export { BUDGET, NEW_RULE, step } from './machine.ts'
+export type { RuleEvent, RuleState, RuleStep } from './machine.ts'
+export { FRESH_MS, MAX_RUNNING, startRules } from './rules.ts'
+export type {
+  Measured,
+  RemoteReading,
+  RuleFailure,
+  RuleOutcome,
+  Rules,
+  RulesDeps,
+  RuleView,
+  RuleWish,
+} from './rules.ts'
