@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
 
-import { callersOf } from '../../node/device/callers.ts'
+import { callersOf, localTimeAt } from '../../node/device/callers.ts'
 import type { Asked } from '../../node/services/calls/index.ts'
 import { ROLES, type Device } from '../../protocols/members/index.ts'
 import { fingerprintOf, sha256 } from '../../protocols/identity/index.ts'
@@ -206,6 +206,20 @@ function isOffered(
   return verb !== 'cancel' && allows(verb, one)
 }
 
+const START_MS = 1_800_000_000_000
+const HERE_DEVICE: NaiveDevice = {
+  id: 'here',
+  role: 'member',
+  caps: [],
+  endsMs: undefined,
+  removed: false,
+  quarantined: false,
+}
+
+function guestWith(caps: readonly string[], endsMs: number | undefined): NaiveDevice {
+  return { ...HERE_DEVICE, id: 'guest', role: 'guest', caps, endsMs }
+}
+
 function inZone(zone: string, run: () => void): void {
   const before = process.env['TZ']
   process.env['TZ'] = zone
@@ -251,5 +265,86 @@ describe('who may call a device', () => {
     assert.equal(seen.size, 9, tally)
     for (const count of seen.values()) assert.ok(count >= 10, tally)
     assert.ok((seen.get('allowed') ?? 0) > 800, tally)
+  })
+
+  it('changes with the membership and the clock, from one call to the next', () => {
+    const guest = guestWith(['invoke:*/toggle'], START_MS + HOUR_MS)
+    const home = [HERE_DEVICE, guest]
+    const asked = callee(home, START_MS)
+    const toggle = { caller: 'guest', verb: 'invoke', name: 'toggle' } as const
+    assert.equal(asked.ask(toggle, START_MS + HOUR_MS - 1).allow, true)
+    assert.equal(asked.ask(toggle, START_MS + HOUR_MS).allow, false)
+    assert.equal(asked.callers.isActive(deviceOf('guest').key), false)
+    const removed = callee([HERE_DEVICE, { ...guest, removed: true }], START_MS)
+    const verdict = removed.ask(toggle, START_MS)
+    assert.ok(!verdict.allow)
+    assert.equal(verdict.why, 'This device is not in the home.')
+  })
+
+  it('does not let a right with an end or a time be used while no clock can tell', () => {
+    const toggle = { caller: 'guest', verb: 'invoke', name: 'toggle' } as const
+    const may = (caps: readonly string[], endsMs: number | undefined, clockSet: boolean) =>
+      callee([HERE_DEVICE, guestWith(caps, endsMs)], START_MS).ask(toggle, START_MS, clockSet).allow
+    const end = START_MS + HOUR_MS
+    assert.equal(may(['invoke:*/toggle'], undefined, false), true)
+    assert.equal(may(['invoke:*/toggle;n=1'], undefined, false), true)
+    for (const [caps, endsMs] of [
+      [['invoke:*/toggle'], end],
+      [['invoke:*/toggle;d=1-7'], undefined],
+      [['invoke:*/toggle;t=0000-2359'], undefined],
+    ] as const) {
+      assert.equal(may(caps, endsMs, true), true)
+      assert.equal(may(caps, endsMs, false), false)
+    }
+  })
+
+  it('counts under the grant: a new one counts anew', () => {
+    const key = deviceOf('guest').key
+    const told: string[] = []
+    for (const grant of [1, 2]) {
+      const guest = real(guestWith(['invoke:*/toggle;n=1'], undefined))
+      const again: Device = { ...guest, grant: new Uint8Array(32).fill(grant) }
+      const members = { active: () => [real(HERE_DEVICE), again] }
+      const time = { quality: () => 'synced' as const }
+      const callers = callersOf({ clock: virtualClock(START_MS), signer: here }, { members, time })
+      const toggle = { verb: 'invoke', name: 'toggle' } as const
+      const verdict = callers.judge(
+        key,
+        toggle,
+        (what) => told.filter((one) => one === what).length,
+      )
+      assert.ok(verdict.allow && verdict.counted !== undefined)
+      told.push(verdict.counted)
+      const other = callers.judge(key, toggle, (what) => told.filter((one) => one === what).length)
+      assert.deepEqual(other, { allow: false, why: 'The right was used as often as it may be.' })
+    }
+    assert.equal(new Set(told).size, 2)
+  })
+
+  it('lets a guest call off its own calls, and a device do what it likes with itself', () => {
+    const asked = callee([HERE_DEVICE, guestWith([], undefined)], START_MS)
+    assert.equal(asked.ask({ caller: 'guest', verb: 'cancel', name: '' }, START_MS).allow, true)
+    assert.equal(asked.ask({ caller: 'guest', verb: 'invoke', name: 'a' }, START_MS).allow, false)
+    const alone = callee([{ ...HERE_DEVICE, role: 'guest' }], START_MS)
+    assert.equal(alone.ask({ caller: 'here', verb: 'invoke', name: 'a' }, START_MS).allow, true)
+  })
+})
+
+describe('the local time of a device', () => {
+  it('is that of its time zone, on both sides of a change of clocks', () => {
+    const cases: [string, string, number, number][] = [
+      ['Europe/Berlin', '2027-03-28T00:59Z', 119, 7],
+      ['Europe/Berlin', '2027-03-28T01:00Z', 180, 7],
+      ['Europe/Berlin', '2027-10-31T00:30Z', 150, 7],
+      ['Europe/Berlin', '2027-10-31T01:30Z', 150, 7],
+      ['Asia/Kolkata', '2027-01-03T18:30Z', 0, 1],
+      ['UTC', '2027-01-03T23:59Z', 1439, 7],
+      ['America/New_York', '2027-01-04T04:59Z', 1439, 7],
+    ]
+    for (const [zone, at, minute, weekday] of cases) {
+      inZone(zone, () => {
+        assert.deepEqual(localTimeAt(Date.parse(at)), { minute, weekday }, `${zone} ${at}`)
+      })
+    }
   })
 })
