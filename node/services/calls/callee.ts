@@ -52,8 +52,8 @@ interface Arrival {
 
 /** A cancelling call stops another that comes within this time: the longest that one may live. */
 const CANCELS_MS = 30 * 86_400_000
-/** Of one name at a time, with those whose time is over and that do not end. */
-const MAX_RUNNING = 32
+/** Of one name: more are not begun until some of them have ended. */
+const MAX_HANGING = 32
 
 const LATER = { status: 'superseded', detail: 'A later call took its place.' } as const
 
@@ -75,7 +75,8 @@ class Engine implements Callee {
   readonly #acting = new Map<string, Promise<Uint8Array>>()
   /** The newest call of each caller: the next one starts after it. */
   readonly #turns = new Map<string, Promise<void>>()
-  readonly #running = new Map<string, number>()
+  /** How many of a name did not end in their time, nor since. */
+  readonly #hanging = new Map<string, number>()
 
   constructor(deps: CallsDeps, onExecuted: (row: WhyRow) => void, until: AbortSignal) {
     this.#deps = deps
@@ -219,7 +220,7 @@ class Engine implements Callee {
     if (!verdict.allow) return denied(verdict.why)
     const plan = this.#plan(call)
     if ('status' in plan) return refused(plan)
-    if ((this.#running.get(call.name) ?? 0) >= MAX_RUNNING) {
+    if ((this.#hanging.get(call.name) ?? 0) >= MAX_HANGING) {
       return refused({ status: 'busy', detail: 'Earlier calls of this have not ended.' })
     }
     return { kind: 'go', plan, counted: verdict.counted }
@@ -291,17 +292,14 @@ class Engine implements Callee {
     return this.#finish(no, call, await performing)
   }
 
-  #perform(call: Call, plan: Plan): Promise<Outcome> {
-    const { clock } = this.#deps
-    const { name } = call
-    const { outcome, over } = perform(plan, clock, this.#until)
-    this.#running.set(name, (this.#running.get(name) ?? 0) + 1)
-    void over.then(() => {
-      const left = (this.#running.get(name) ?? 1) - 1
-      if (left > 0) this.#running.set(name, left)
-      else this.#running.delete(name)
-    })
-    return outcome
+  async #perform({ name }: Call, plan: Plan): Promise<Outcome> {
+    const { outcome, over } = perform(plan, this.#deps.clock, this.#until)
+    const found = await outcome
+    if (found.status === 'timeout') {
+      this.#hanging.set(name, (this.#hanging.get(name) ?? 0) + 1)
+      void over.then(() => this.#hanging.set(name, (this.#hanging.get(name) ?? 1) - 1))
+    }
+    return found
   }
 
   #finish(no: number, call: Call, outcome: Outcome): Uint8Array {
