@@ -105,7 +105,7 @@ function shouldHold(post: Post, peer: Uint8Array, row: MailRow): boolean {
 
 function receiptsFor(post: Post, { refused }: Told, peer: Uint8Array): MailRow[] {
   const at = post.deps.now()
-  const due = post.rows.filter((row) => wantsReceipt(peer, row) && mayTry(refused, row.id, at))
+  const due = post.rows.filter((row) => wantsReceipt(post, peer, row) && mayTry(refused, row.id, at))
   return batchOf(due, sizeOf)
 }
 
@@ -125,9 +125,9 @@ function newsFor(
   }
 }
 
-function wantsReceipt(peer: Uint8Array, row: MailRow): boolean {
+function wantsReceipt(post: Post, peer: Uint8Array, row: MailRow): boolean {
   if (row.receipt.length === 0) return false
-  if (equalBytes(row.caller, peer)) return !row.acked
+  if (!row.acked && post.reaches(peer, row.caller)) return true
   return row.holders.some((key) => equalBytes(key, peer))
 }
 
