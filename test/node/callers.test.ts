@@ -47,10 +47,10 @@ const args = fc.oneof(
 
 const two = (value: number): string => String(value).padStart(2, '0')
 const clockText = fc
-  .tuple(fc.integer({ min: 0, max: 23 }), fc.constantFrom(0, 1, 30, 59))
+  .tuple(fc.integer({ min: 0, max: 23 }), fc.constantFrom(0, 0, 15, 30, 45, 59))
   .map(([hour, minute]) => two(hour) + two(minute))
 const limit = fc.oneof(
-  fc.constant('-3..12'),
+  fc.constantFrom('-3..12', '-3..10', '0..5', '5..12', '5.5..5.5'),
   fc
     .tuple(fc.integer({ min: -3, max: 12 }), fc.integer({ min: 0, max: 8 }))
     .map(([min, more]) => `${min}..${min + more}`),
@@ -143,7 +143,8 @@ const call = fc.record({
   /** Hours that passed. */
   later: fc.oneof(
     fc.constant(0),
-    fc.integer({ min: 0, max: 8 * 60 }).map((one) => one / 60),
+    fc.integer({ min: 0, max: 24 }).map((one) => one / 4),
+    fc.integer({ min: 0, max: 480 }).map((one) => one / 60),
   ),
   clockSet: fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, fc.constant(false)),
 })
@@ -151,7 +152,13 @@ const call = fc.record({
 const scene = fc.record({
   zone: fc.constantFrom(...ZONES),
   startMs: fc
-    .tuple(fc.constantFrom(...MOMENTS), fc.integer({ min: -200, max: 200 }))
+    .tuple(
+      fc.constantFrom(...MOMENTS),
+      fc.oneof(
+        fc.integer({ min: -40, max: 40 }).map((one) => one * 15),
+        fc.nat(99),
+      ),
+    )
     .map(([ms, more]) => ms + more * 60_000),
   devices,
   calls: fc.array(call, { minLength: 20, maxLength: 20 }),
@@ -206,6 +213,7 @@ function isOffered(
   return verb !== 'cancel' && allows(verb, one)
 }
 
+const MONDAY_MS = Date.parse('2027-01-04T00:00Z')
 const START_MS = 1_800_000_000_000
 const HERE_DEVICE: NaiveDevice = {
   id: 'here',
@@ -265,6 +273,52 @@ describe('who may call a device', () => {
     assert.equal(seen.size, 9, tally)
     for (const count of seen.values()) assert.ok(count >= 10, tally)
     assert.ok((seen.get('allowed') ?? 0) > 800, tally)
+  })
+
+  it('is decided so at the very edges of one right', () => {
+    const at = fc.tuple(fc.nat(6), fc.integer({ min: 0, max: 95 }), fc.constantFrom(-1, 0, 1))
+    const edge = fc.record({
+      zone: fc.constantFrom(...ZONES),
+      from: fc.nat(12),
+      more: fc.nat(6),
+      off: fc.constantFrom(-0.5, 0, 0.5),
+      first: fc.nat(95),
+      length: fc.integer({ min: 1, max: 95 }),
+      days: fc.tuple(day, day),
+      at,
+    })
+    const seen = { yes: 0, no: 0 }
+    fc.assert(
+      fc.property(
+        edge,
+        ({ zone, from, more, off, first, length, days: [monday, friday], at: when }) => {
+          const quarter = (n: number): string => {
+            return two(Math.floor((n % 96) / 4)) + two((n % 4) * 15)
+          }
+          const time = `t=${quarter(first)}-${quarter(first + length)}`
+          const week = monday === friday ? `d=${monday}` : `d=${monday}-${friday}`
+          const home = [
+            HERE_DEVICE,
+            guestWith([`write:*/level;v=${from}..${from + more};${time};${week}`], undefined),
+          ]
+          const ours = { devices: home, callee: { id: 'here', fingerprint: HERE } }
+          const [weekday, quarters, minute] = when
+          const nowMs = MONDAY_MS + weekday * 24 * HOUR_MS + (quarters * 15 + minute) * 60_000
+          inZone(zone, () => {
+            for (const value of [from + off, from + more + off]) {
+              const one: NaiveCall = { caller: 'guest', verb: 'write', name: 'level', args: value }
+              const moment = { nowMs, clockSet: true, timeZone: zone }
+              const expected = naivelyAllows(ours, one, moment, [])
+              const told = JSON.stringify({ one, moment, home })
+              assert.equal(callee(home, nowMs).ask(one, nowMs).allow, expected, told)
+              seen[expected ? 'yes' : 'no']++
+            }
+          })
+        },
+      ),
+      { numRuns: 2000 },
+    )
+    assert.ok(seen.yes > 300 && seen.no > 300, JSON.stringify(seen))
   })
 
   it('changes with the membership and the clock, from one call to the next', () => {

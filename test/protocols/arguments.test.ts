@@ -121,13 +121,21 @@ describe('arguments of a call', () => {
     const tooMuch = 'The argument is too large, too deep or not JSON.'
     const nested = (levels: number): Json =>
       Array.from({ length: levels }).reduce<Json>((inside) => [inside], 1)
+    const wrapped = (levels: number): Json =>
+      Array.from({ length: levels }).reduce<Json>((inside) => ({ inside }), 1)
     const circle: unknown[] = []
     circle.push(circle)
+    const loop: Record<string, unknown> = {}
+    loop['loop'] = loop
     const cases: [unknown, string | undefined][] = [
       [nested(BOUNDS.maxJsonDepth), undefined],
       [nested(BOUNDS.maxJsonDepth + 1), tooMuch],
       [nested(100_000), tooMuch],
+      [wrapped(BOUNDS.maxJsonDepth), undefined],
+      [wrapped(BOUNDS.maxJsonDepth + 1), tooMuch],
       [circle, tooMuch],
+      [loop, tooMuch],
+      [{ inside: { inside: 1n } }, tooMuch],
       [Array.from({ length: BOUNDS.maxJsonValues - 1 }, () => 1), undefined],
       [Array.from({ length: BOUNDS.maxJsonValues }, () => 1), tooMuch],
       [Array.from({ length: 3_000_000 }), tooMuch],
