@@ -149,7 +149,7 @@ export class Post {
     if (row === undefined || row.receipt.length === 0) return
     if (equalBytes(row.to, this.#deps.self)) return this.change([], [id])
     const holders = row.holders.filter((key) => !equalBytes(key, peer))
-    this.change([{ ...row, holders, acked: row.acked || this.reaches(peer, row.caller) }])
+    this.change([{ ...row, holders, acked: row.acked || equalBytes(peer, row.caller) }])
   }
 
   /** Others have it on disk. */
@@ -160,11 +160,11 @@ export class Post {
     this.#moved(row)
   }
 
-  /** A receipt that `peer` has is as good as with `caller`: it is that, or keeps its mail for us. */
-  reaches(peer: Uint8Array, caller: Uint8Array): boolean {
-    const { self } = this.#deps
-    if (equalBytes(peer, caller)) return true
-    return this.#keepsFor(peer, caller) && !this.#keepsFor(self, caller)
+  /** `peer` keeps the mail of `sleeper`. */
+  keepsFor(peer: Uint8Array, sleeper: Uint8Array): boolean {
+    const { timetable } = this.#deps
+    const parents = timetable.sleeps(sleeper) ? timetable.parentsOf(sleeper) : []
+    return parents.some((key) => equalBytes(key, peer))
   }
 
   /** A call of ours that nobody else ever had goes without a trace. */
@@ -273,16 +273,10 @@ export class Post {
     if (equalBytes(caller, this.#deps.self)) this.#deps.moved(id)
   }
 
-  #keepsFor(peer: Uint8Array, sleeper: Uint8Array): boolean {
-    const { timetable } = this.#deps
-    const parents = timetable.sleeps(sleeper) ? timetable.parentsOf(sleeper) : []
-    return parents.some((key) => equalBytes(key, peer))
-  }
-
   /** A receipt of a call that is not known here: its device gives it, or it is for one of ours. */
   #wantsAlone({ callee, caller }: ReceiptFacts, from: Uint8Array): boolean {
     const { mayHold, self } = this.#deps
-    return equalBytes(from, callee) || (mayHold(from) && this.#keepsFor(self, caller))
+    return equalBytes(from, callee) || (mayHold(from) && this.keepsFor(self, caller))
   }
 
   /** Room for it is that of the receipts of its device; the oldest that was delivered makes it. */

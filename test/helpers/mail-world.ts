@@ -313,6 +313,7 @@ function visit(
 ): boolean | undefined {
   const own = beginWake(sleeper.post, holder.key, { schedule })
   const session = hearWake(holder.post, sleeper.key)
+  own.did(execute(world, sleeper, own.waiting()))
   const isConnected = (key: Uint8Array): boolean =>
     world.devices.some((other) => equalBytes(other.key, key) && linked(holder, other))
   for (;;) {
@@ -322,13 +323,14 @@ function visit(
     if (lost(world)) return undefined
     const { mail } = Reply.decode(Reply.encode({ mail: answer }))
     if (mail === undefined) return undefined
-    const receipts = mail.calls.length > 0 ? execute(world, sleeper, mail.calls) : []
+    own.take(mail)
+    const receipts = execute(world, sleeper, own.waiting())
     // Killed in its window, after it acted and before the mailbox knows.
     if (lost(world)) {
       crash(world, sleeper, world.dice.chance(0.5))
       return undefined
     }
-    own.take(mail, receipts)
+    own.did(receipts)
     if (own.done) return mail.apart
   }
 }
