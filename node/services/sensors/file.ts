@@ -1,8 +1,7 @@
 import type { SettingsOf } from '../../config-sensors.ts'
 import { readSmallFile } from '../../machine/bounded.ts'
-import { textAt } from '../../machine/text.ts'
+import { textAt, valueFrom } from '../../machine/values.ts'
 import type { SensorInfo } from './source.ts'
-import { valueFrom } from './values.ts'
 
 /** One number somewhere in a file. */
 export function fileSensor(settings: SettingsOf<'file'>): Partial<SensorInfo> & Reader {
