@@ -36,9 +36,10 @@ export const EXECUTED_TABLES = `
     PRIMARY KEY (caller, counted)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE call_cancels (
-    id BLOB PRIMARY KEY,
+    id BLOB NOT NULL,
     caller BLOB NOT NULL,
-    until_ms INTEGER NOT NULL
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY (id, caller)
   ) STRICT, WITHOUT ROWID;`
 
 export interface CallToKeep {

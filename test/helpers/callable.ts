@@ -14,12 +14,16 @@ import {
 import { migration, openCallStore } from '../../node/storage/calls.ts'
 import { openDatabase } from '../../node/storage/db.ts'
 import {
+  CALLS,
   descriptionText,
   onlyAllowed,
+  openCaller,
+  openReceipt,
   sealCall,
   type Call,
   type CallContent,
   type Json,
+  type Receipt,
   type ThingModel,
 } from '../../protocols/calls/index.ts'
 import { sha256, type LateVerifier } from '../../protocols/identity/index.ts'
@@ -116,6 +120,8 @@ export interface Callable extends AsyncDisposable {
   readonly calls: Calls
   readonly key: Uint8Array
   readonly db: DatabaseSync
+  /** Hand over a call by its bytes, and take what comes back. */
+  ask(to: string, bytes: Uint8Array): Promise<Receipt>
   /** As a kill: nothing more is written, and whoever waits waits for ever. */
   kill(): void
 }
@@ -169,7 +175,13 @@ export function callableHome(clock: VirtualClock): CallableHome {
       ...changes,
     }
     const calls = await startCalls(deps, new AbortController().signal)
+    const ask = async (to: string, bytes: Uint8Array): Promise<Receipt> => {
+      await using stream = await deps.mesh.open(key(to), CALLS, new AbortController().signal)
+      const asker = openCaller(stream.channel, { abort: (error) => stream.abort(error) })
+      return openReceipt(await asker.call(bytes, stream.signal), CONTEXT)
+    }
     const callable: Callable = {
+      ask,
       calls,
       key: signer.key,
       db,
