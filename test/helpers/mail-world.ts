@@ -23,7 +23,7 @@ import {
   type ScheduleRow,
   type Stamp,
 } from '../../protocols/mailbox/index.ts'
-import { equalBytes, fromHex, toHex, utf8 } from '../../protocols/wire/index.ts'
+import { equalBytes, toHex, utf8 } from '../../protocols/wire/index.ts'
 
 export const PERIOD_MS = 600_000
 export const SLACK_MS = 30_000
@@ -56,15 +56,19 @@ function decode(bytes: Uint8Array): unknown {
   return JSON.parse(new TextDecoder().decode(bytes))
 }
 
+function unhex(text: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(text, 'hex'))
+}
+
 export function readCall(bytes: Uint8Array): CallFacts {
   const { caller, cancels, id, issuedMs, to, ttlMs } = decode(bytes) as CallDocument
-  const keys = { id: fromHex(id), caller: fromHex(caller), to: fromHex(to) }
+  const keys = { id: unhex(id), caller: unhex(caller), to: unhex(to) }
   return { ...keys, issuedMs, ttlMs, cancels: cancels !== undefined }
 }
 
 export function readReceipt(bytes: Uint8Array): ReceiptFacts & { readonly status: string } {
   const { call, callee, caller, status } = decode(bytes) as ReceiptDocument
-  return { call: fromHex(call), caller: fromHex(caller), callee: fromHex(callee), status }
+  return { call: unhex(call), caller: unhex(caller), callee: unhex(callee), status }
 }
 
 /** Numbers that repeat themselves for one seed. */
@@ -237,7 +241,14 @@ function scheduleIn(bytes: Uint8Array): Schedule {
   }
   const said = { atMs: 0, clock: 'unset', mode: 'sleepy', windowMs: 2_000 } as const
   const times = { periodMs: PERIOD_MS, slackMs: SLACK_MS }
-  return { ...said, ...times, seq, parents: parents.map(fromHex), device: fromHex(device), bytes }
+  return {
+    ...said,
+    ...times,
+    seq,
+    parents: parents.map((key) => unhex(key)),
+    device: unhex(device),
+    bytes,
+  }
 }
 
 export function linked(a: SimDevice, b: SimDevice): boolean {

@@ -42,8 +42,8 @@ function step(run: Run): void {
   const { devices, dice } = world
   world.nowMs += STEP_MS
   for (const sleeper of devices.filter(({ sleepy, up }) => sleepy && up)) {
+    if (sleeper.awake) for (const other of devices) other.outbox.left(sleeper.key)
     sleeper.awake = false
-    for (const other of devices) other.outbox.left(sleeper.key)
     if (world.nowMs < (nextWakeMs.get(sleeper.name) ?? 0)) continue
     nextWakeMs.set(sleeper.name, world.nowMs + PERIOD_MS)
     wake(world, sleeper)
@@ -136,7 +136,7 @@ function chaos(seed: number): { run: Run; wrong: SimDevice | undefined } {
   }
   calm(run)
   // Dead parents are found dead, and mail moves to others.
-  for (let at = 0; at < 70; at++) step(run)
+  for (let at = 0; at < 60; at++) step(run)
   return { run, wrong }
 }
 
@@ -208,7 +208,7 @@ function checkAllWell({ dead, world }: Run): void {
 describe('a home with sleepers, in trouble', () => {
   it('does each call once or says truly why not, tells its caller, and knows who is there', () => {
     let [made, done, dead] = [0, 0, 0]
-    for (let seed = 1; seed <= 300; seed++) {
+    for (let seed = 1; seed <= 250; seed++) {
       const { run, wrong } = chaos(seed)
       try {
         checkAllWell(run)
@@ -222,7 +222,7 @@ describe('a home with sleepers, in trouble', () => {
       done += run.world.executed.size
       if (run.dead !== undefined) dead++
     }
-    assert.ok(made > 4_000 && done > made / 3 && dead > 60, `${made} calls, ${done} done, ${dead}`)
+    assert.ok(made > 2_500 && done > made / 2 && dead > 60, `${made} calls, ${done} done, ${dead}`)
   })
 })
 
