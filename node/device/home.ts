@@ -12,6 +12,8 @@ import type { Clock } from '../env.ts'
 import { Scope } from '../lifecycle.ts'
 import { createBrokers, type Brokers } from '../machine/brokers.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import type { Actuators } from '../services/actuators/index.ts'
+import type { Thing } from '../services/calls/index.ts'
 import type { Incidents } from '../services/incidents.ts'
 import type { Mailbox } from '../services/mailbox/index.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
@@ -28,6 +30,7 @@ import { mailboxOf, type MailCalls } from './mailbox.ts'
 import { guestsOf } from './readers.ts'
 import type { Sleeper } from './sleeper.ts'
 import { followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
+import { actuatorsOf, thingOf } from './thing.ts'
 import { watchTrust } from './trust.ts'
 
 export interface Home extends AsyncDisposable {
@@ -37,6 +40,9 @@ export interface Home extends AsyncDisposable {
   readonly time: Timekeeper
   readonly incidents: Incidents
   readonly mailbox: Mailbox
+  readonly actuators: Actuators
+  /** What of this device can be called. */
+  readonly thing: Thing
   /** Peer ids of members that announced themselves on the network and are not connected since. */
   readonly announced: ReadonlySet<string>
   /** Present where this device sleeps. */
@@ -62,6 +68,19 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const telemetry = await scope.use('telemetry', (until) =>
     telemetryOf(base, { members, mesh, time, brokers }, until),
   )
+  const actuators = await scope.use('actuators', (until) => actuatorsOf(base, brokers, until))
+  const { config, clock, log } = base
+  const thing = thingOf(
+    {
+      title: () => members.self?.name ?? config.device.name,
+      actuators,
+      telemetry,
+      events: config.things.events,
+      clock,
+      log,
+    },
+    scope.signal,
+  )
   const incidents = await scope.use('incidents', (until) =>
     incidentsOf(base, { members, mesh, time }, until),
   )
@@ -83,6 +102,8 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     time,
     incidents,
     mailbox,
+    actuators,
+    thing,
     announced,
     ...(sleeper === undefined ? {} : { sleeper }),
     async [Symbol.asyncDispose]() {

@@ -43,6 +43,8 @@ export interface ActuatorEvents extends Record<string, unknown> {
 
 export interface Actuators extends AsyncDisposable {
   readonly events: Emitter<ActuatorEvents>
+  /** Resolves once every plug-in runs, or is known not to. */
+  readonly started: Promise<void>
   model(): PartModel
   /** @throws ActuatorError; the reason of `signal` */
   read(name: string, signal: AbortSignal): Promise<Json>
@@ -63,11 +65,9 @@ interface Action {
   readonly deed: Deed
 }
 
-/** Resolves once plug-ins run, or are known not to. What is to be set at the start is set meanwhile. */
-export async function startActuators(deps: ActuatorsDeps, signal: AbortSignal): Promise<Actuators> {
-  const service = new Service(deps, signal)
-  await service.start(signal)
-  return service
+/** Waits for nothing: what is to be set at the start, brokers and plug-ins come meanwhile. */
+export function startActuators(deps: ActuatorsDeps, signal: AbortSignal): Actuators {
+  return new Service(deps, signal)
 }
 
 class Service implements Actuators {
@@ -106,16 +106,19 @@ class Service implements Actuators {
       AbortSignal.any([signal, this.#stop.signal]),
     )
     this.#model = this.#describe()
+    this.#start(AbortSignal.any([signal, this.#stop.signal]))
   }
 
-  async start(signal: AbortSignal): Promise<void> {
-    const until = AbortSignal.any([signal, this.#stop.signal])
+  get started(): Promise<void> {
+    return this.#plugins.started
+  }
+
+  #start(until: AbortSignal): void {
     for (const [name, property] of this.#properties) {
       if (property.driver.run !== undefined) this.#running.push(this.#follow(name, property, until))
       const { initial } = property.settings
       if (initial !== undefined) this.#running.push(this.#begin(name, initial, until))
     }
-    await this.#plugins.started
   }
 
   model(): PartModel {
