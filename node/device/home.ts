@@ -13,7 +13,7 @@ import { Scope } from '../lifecycle.ts'
 import { createBrokers, type Brokers } from '../machine/brokers.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { Actuators } from '../services/actuators/index.ts'
-import type { Thing } from '../services/calls/index.ts'
+import type { Calls, Thing } from '../services/calls/index.ts'
 import type { Incidents } from '../services/incidents.ts'
 import type { Mailbox } from '../services/mailbox/index.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
@@ -25,6 +25,7 @@ import {
 } from '../services/telemetry/index.ts'
 import { createTimekeeper, type Timekeeper } from '../timekeeper.ts'
 import type { DeviceBase } from './base.ts'
+import { callsOf } from './calls.ts'
 import { incidentsOf, joinIncidents } from './incidents.ts'
 import { mailboxOf, type MailCalls } from './mailbox.ts'
 import { guestsOf } from './readers.ts'
@@ -43,6 +44,7 @@ export interface Home extends AsyncDisposable {
   readonly actuators: Actuators
   /** What of this device can be called. */
   readonly thing: Thing
+  readonly calls: Calls
   /** Peer ids of members that announced themselves on the network and are not connected since. */
   readonly announced: ReadonlySet<string>
   /** Present where this device sleeps. */
@@ -89,6 +91,10 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const mailbox = await scope.use('mailbox', (until) =>
     mailboxOf(base, { members, mesh, time }, () => answering.calls, until),
   )
+  const calls = await scope.use('calls', (until) =>
+    callsOf(base, { members, mesh, time, mailbox, thing }, until),
+  )
+  answering.calls = calls
   const { refresh } = followSleepers({ members, mesh }, (key) => mailbox.sleeps(key), scope.signal)
   mailbox.events.on('presence', refresh, scope.signal)
   const mail = { mail: mailbox, chosen: () => mailbox.parents() }
@@ -104,6 +110,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     mailbox,
     actuators,
     thing,
+    calls,
     announced,
     ...(sleeper === undefined ? {} : { sleeper }),
     async [Symbol.asyncDispose]() {
