@@ -103,7 +103,7 @@ describe('kith without a device', () => {
     for (const shell of ['bash', 'zsh', 'fish']) {
       const { code, stdout } = await kith(['completion', shell])
       assert.equal(code, 0)
-      for (const word of ['devices', 'history', 'validate', 'recovery-out'])
+      for (const word of ['devices', 'history', 'validate', 'recovery-out', 'describe', 'cancel'])
         assert.ok(stdout.includes(word), `${shell} ${word}`)
     }
     const { stdout } = await kith(['completion', 'bash'])
