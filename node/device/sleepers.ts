@@ -3,7 +3,6 @@
  * them; every device tells its mesh which others sleep, so that it does not dial them in vain.
  */
 import { equalBytes } from '../../protocols/wire/index.ts'
-import { asError } from '../errors.ts'
 import { createDutyMesh, type DutyMesh } from '../mesh/duty-mesh.ts'
 import { startMesh, type Mesh, type MeshOptions } from '../mesh/mesh.ts'
 import type { Members } from '../services/members/members.ts'
@@ -99,22 +98,6 @@ export function sleeperOf(
     )
   }
   return sleeper
-}
-
-/** A window in which nothing is exchanged but the greeting: for a device without a mailbox. */
-export function greetingAlone(mesh: Pick<Mesh, 'events'>): WindowMail {
-  return {
-    wake: (_reason, signal) =>
-      new Promise((resolve, reject) => {
-        signal.addEventListener('abort', () => reject(asError(signal.reason)), { once: true })
-        mesh.events.on(
-          'connect',
-          ({ key: parent }) =>
-            resolve({ done: true, parent, calls: 0, receipts: 0, logTaken: true }),
-          signal,
-        )
-      }),
-  }
 }
 
 /** The highest number of our log that `parent` named when it greeted us. */
