@@ -23,7 +23,6 @@ import {
   type WhyView,
 } from '../api/view.ts'
 import type { Clock } from '../env.ts'
-import { NodeError } from '../errors.ts'
 import type { CallRecord, Calls, WhyRow } from '../services/calls/index.ts'
 import type { DeviceBase } from './base.ts'
 import { checkWish, noAnswer, refusal, type Wish } from './call-refusals.ts'
@@ -35,14 +34,6 @@ const READS_AT_ONCE = 8
 /** A value that takes longer is left out of a description. */
 const VALUE_MS = 3000
 const WHY_ROWS = 20
-
-type WithCalls = Home & { readonly calls?: Calls }
-
-/** @throws NodeError NODE_CONFLICT where this device takes no part in calls */
-function callsOf({ calls }: WithCalls): Calls {
-  if (calls !== undefined) return calls
-  throw new NodeError('NODE_CONFLICT', 'This device takes no part in calls.')
-}
 
 type Names = (key: Uint8Array) => DeviceName
 
@@ -59,9 +50,9 @@ export function callsView(base: DeviceBase, requireHome: () => Home): CallsView 
   const find = (ref: string): Target => {
     const home = requireHome()
     const row = resolveDevice(ref, deviceRows(base, home))
-    return { clock, key: keyOfPeerId(row.id), row, calls: callsOf(home), names: namesIn(home) }
+    return { clock, key: keyOfPeerId(row.id), row, calls: home.calls, names: namesIn(home) }
   }
-  const own = (): Calls => callsOf(requireHome())
+  const own = (): Calls => requireHome().calls
   const shown = (record: CallRecord): CallView => callView(record, namesIn(requireHome()))
 
   return {

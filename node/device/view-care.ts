@@ -1,5 +1,5 @@
 /** The care side of `NodeView`: doctor, settings, events, and starting over. */
-import type { NodeView } from '../api/view.ts'
+import type { Check, NodeView } from '../api/view.ts'
 import { configRows } from '../config.ts'
 import { examine, type Patient } from '../services/doctor.ts'
 import type { DeviceBase } from './base.ts'
@@ -14,11 +14,21 @@ export function careView(
   reset: () => Promise<void>,
 ): CareView {
   return {
-    doctor: () => examine(patientOf(base, home)),
+    doctor: async () => [...(await examine(patientOf(base, home))), ...brokenThings(home())],
     config: async () => configRows(base.config),
     events: (since, signal) => base.journal.follow(since, signal),
     reset,
   }
+}
+
+/** One check for each part of the settings that does not work. */
+function brokenThings(home: Home | undefined): readonly Check[] {
+  return Array.from(home?.actuators.problems() ?? [], ([check, cause]) => ({
+    check,
+    ok: false,
+    cause,
+    cure: `Look at [${check}] in the settings file, and at what it names.`,
+  }))
 }
 
 function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
