@@ -39,6 +39,8 @@ export interface ActuatorEvents extends Record<string, unknown> {
   event: { readonly name: string; readonly value: Json }
   /** `model` gives another. */
   model: void
+  /** `problems` gives another, or none, for this name. */
+  problem: { readonly name: string; readonly why: string | undefined }
 }
 
 export interface Actuators extends AsyncDisposable {
@@ -101,6 +103,7 @@ class Service implements Actuators {
         folder: deps.folder,
         own: this.#describeOwn(),
         onModel: () => this.#remodel(),
+        onProblem: (name, why) => this.events.emit('problem', { name: `plugin.${name}`, why }),
         onValue: (kind, name, value) => this.events.emit(kind, { name, value }),
       },
       AbortSignal.any([signal, this.#stop.signal]),
@@ -226,6 +229,12 @@ class Service implements Actuators {
     this.events.emit('property', { name, value })
   }
 
+  #note(property: Property, why: string | undefined): void {
+    if (property.problem === why) return
+    property.problem = why
+    this.events.emit('problem', { name: `property.${property.settings.name}`, why })
+  }
+
   async #attempt<T>(
     property: Property,
     signal: AbortSignal,
@@ -235,10 +244,10 @@ class Service implements Actuators {
     const ms = 'timeout' in settings ? settings.timeout : DEADLINE_MS
     try {
       const result = await within({ ...this.#deps, ms }, signal, run)
-      property.problem = undefined
+      this.#note(property, undefined)
       return result
     } catch (error) {
-      property.problem = asError(error).message
+      this.#note(property, asError(error).message)
       throw error
     }
   }
@@ -258,13 +267,13 @@ class Service implements Actuators {
       {
         clock,
         onValue: (value) => {
-          property.problem = undefined
+          this.#note(property, undefined)
           this.#tell(name, property, value)
         },
-        onReady: () => (property.problem = undefined),
+        onReady: () => this.#note(property, undefined),
         onProblem: (err) => {
           if (property.problem === undefined) log.warn({ err, name }, 'property does not work')
-          property.problem = err.message
+          this.#note(property, err.message)
         },
       },
       signal,

@@ -38,6 +38,7 @@ export interface PluginDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly onModel: () => void
+  readonly onProblem: (why: string | undefined) => void
   /** @throws Error where the model takes names of others */
   readonly accept: (model: PartModel) => void
   readonly onValue: (kind: 'property' | 'event', name: string, value: Json) => void
@@ -134,7 +135,7 @@ class Host implements PluginHost {
         await this.#run(signal)
       } catch (error) {
         if (signal.aborted) break
-        this.#problem = asError(error).message
+        this.#note(asError(error).message)
         log.warn({ err: error }, 'plug-in does not run')
       }
       this.#first.resolve()
@@ -143,6 +144,11 @@ class Host implements PluginHost {
       waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS)
     }
     this.#first.resolve()
+  }
+
+  #note(why: string | undefined): void {
+    this.#problem = why
+    this.#deps.onProblem(why)
   }
 
   /** Until its thread is gone. */
@@ -201,7 +207,7 @@ class Host implements PluginHost {
       return
     }
     this.#thread = thread
-    this.#problem = undefined
+    this.#note(undefined)
     this.#first.resolve()
     this.#deps.onModel()
   }

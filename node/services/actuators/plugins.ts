@@ -37,13 +37,14 @@ export interface PluginsDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly onModel: () => void
+  readonly onProblem: (plugin: string, why: string | undefined) => void
   readonly onValue: (kind: 'property' | 'event', name: string, value: Json) => void
 }
 
 const DEADLINE_MS = 10_000
 
 export function startPlugins(deps: PluginsDeps, signal: AbortSignal): Plugins {
-  const { settings, folder, own, clock, log, onModel, onValue } = deps
+  const { settings, folder, own, clock, log, onModel, onValue, onProblem } = deps
   const hosts = new Map<string, PluginHost>()
 
   function accept(plugin: string, model: PartModel): void {
@@ -61,7 +62,12 @@ export function startPlugins(deps: PluginsDeps, signal: AbortSignal): Plugins {
   for (const one of settings) {
     const { name } = one
     const about = { settings: one, folder, clock, log: log.child({ plugin: name }) }
-    const heard = { onModel, onValue, accept: (model: PartModel) => accept(name, model) }
+    const heard = {
+      onModel,
+      onValue,
+      onProblem: (why: string | undefined) => onProblem(name, why),
+      accept: (model: PartModel) => accept(name, model),
+    }
     hosts.set(name, startPlugin({ ...about, ...heard }, signal))
   }
   const all = Array.from(hosts.values())
