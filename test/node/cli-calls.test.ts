@@ -298,6 +298,18 @@ describe('kith power', () => {
     assert.match(stdout, /What costs most: being asleep\.\n$/)
   })
 
+  it('says of a device that does not sleep that it does not', async () => {
+    const { mean: _, ...rest } = POWER
+    const { stdout } = await run(['power'], {
+      power: async () => ({
+        ...rest,
+        mode: 'powered',
+        forecast: { costs: [], missing: ['wakes'] },
+      }),
+    })
+    assert.equal(stdout, 'This device does not sleep.\n')
+  })
+
   it('says what must be told before it can tell', async () => {
     const missing = ['power.battery_mah', 'power.awake_ma', 'wakes']
     const { mean: _, ...rest } = POWER

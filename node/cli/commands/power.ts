@@ -14,6 +14,7 @@ function text(found: PowerReport): string {
     mode === 'powered'
       ? 'This device does not sleep.'
       : `This device wakes every ${span(periodMs)}, for ${windowMs / 1000} s at most.`
+  if (mode === 'powered' && mean === undefined) return head
   const parts = [head, forecastText(found)]
   if (mean !== undefined && mean.wakes > 0) parts.push(meanText(mean))
   const most = forecast.costs[0]
