@@ -17,6 +17,7 @@ import type { Calls, Thing } from '../services/calls/index.ts'
 import type { Incidents } from '../services/incidents.ts'
 import type { Mailbox } from '../services/mailbox/index.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
+import type { Rules } from '../services/rules/index.ts'
 import { builtInSources, configuredSources } from '../services/sensors/index.ts'
 import {
   startTelemetry,
@@ -29,6 +30,7 @@ import { callsOf } from './calls.ts'
 import { incidentsOf, joinIncidents } from './incidents.ts'
 import { mailboxOf, type MailCalls } from './mailbox.ts'
 import { guestsOf } from './readers.ts'
+import { rulesOf } from './rules.ts'
 import type { Sleeper } from './sleeper.ts'
 import { followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
 import { actuatorsOf, thingOf } from './thing.ts'
@@ -45,6 +47,7 @@ export interface Home extends AsyncDisposable {
   /** What of this device can be called. */
   readonly thing: Thing
   readonly calls: Calls
+  readonly rules: Rules
   /** Peer ids of members that announced themselves on the network and are not connected since. */
   readonly announced: ReadonlySet<string>
   /** Present where this device sleeps. */
@@ -70,36 +73,19 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const telemetry = await scope.use('telemetry', (until) =>
     telemetryOf(base, { members, mesh, time, brokers }, until),
   )
-  const actuators = await scope.use('actuators', (until) => actuatorsOf(base, brokers, until))
-  const { config, clock, log } = base
-  const thing = thingOf(
-    {
-      title: () => members.self?.name ?? config.device.name,
-      actuators,
-      telemetry,
-      events: config.things.events,
-      clock,
-      log,
-    },
-    scope.signal,
+  const calling = Promise.withResolvers<Calls>()
+  // Before anything is measured, so that a rule sees the first value too.
+  const rules = await scope.use('rules', (until) =>
+    rulesOf(base, { members, mesh, telemetry }, calling.promise, until),
   )
+  const things = await startThing(base, { members, telemetry, brokers }, scope)
   const incidents = await scope.use('incidents', (until) =>
     incidentsOf(base, { members, mesh, time }, until),
   )
   await scope.use('links', () => attached(members, mesh))
-  const answering: { calls?: MailCalls } = {}
-  const mailbox = await scope.use('mailbox', (until) =>
-    mailboxOf(base, { members, mesh, time }, () => answering.calls, until),
-  )
-  const calls = await scope.use('calls', (until) =>
-    callsOf(base, { members, mesh, time, mailbox, thing }, until),
-  )
-  answering.calls = calls
-  const { refresh } = followSleepers({ members, mesh }, (key) => mailbox.sleeps(key), scope.signal)
-  mailbox.events.on('presence', refresh, scope.signal)
-  const mail = { mail: mailbox, chosen: () => mailbox.parents() }
-  const sleeper = sleeperOf(base, { members, mesh, telemetry }, mail, scope.signal)
-  if (sleeper !== undefined) await scope.use('sleeper', () => sleeper)
+  const { thing } = things
+  const talking = await startTalking(base, { members, mesh, telemetry, time, thing }, scope)
+  calling.resolve(talking.calls)
   const announced = new Set<string>()
   const home: Home = {
     members,
@@ -107,12 +93,10 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     telemetry,
     time,
     incidents,
-    mailbox,
-    actuators,
-    thing,
-    calls,
+    ...things,
+    ...talking,
+    rules,
     announced,
-    ...(sleeper === undefined ? {} : { sleeper }),
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', stopWithDevice)
       await scope[Symbol.asyncDispose]()
@@ -123,6 +107,45 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   joinParts(base, home, scope.signal)
   joinIncidents(base, home, scope.signal)
   return home
+}
+
+/** What this device lets others do. */
+async function startThing(
+  base: DeviceBase,
+  {
+    members,
+    telemetry,
+    brokers,
+  }: Pick<Home, 'members' | 'telemetry'> & { readonly brokers: Brokers },
+  scope: Scope,
+): Promise<Pick<Home, 'actuators' | 'thing'>> {
+  const { config, clock, log } = base
+  const actuators = await scope.use('actuators', (until) => actuatorsOf(base, brokers, until))
+  const title = (): string => members.self?.name ?? config.device.name
+  const { events } = config.things
+  const thing = thingOf({ title, actuators, telemetry, events, clock, log }, scope.signal)
+  return { actuators, thing }
+}
+
+/** Calls, and what waits for devices that sleep; this one may be one of them. */
+async function startTalking(
+  base: DeviceBase,
+  parts: Pick<Home, 'members' | 'mesh' | 'telemetry' | 'thing' | 'time'>,
+  scope: Scope,
+): Promise<Pick<Home, 'calls' | 'mailbox' | 'sleeper'>> {
+  const answering: { calls?: MailCalls } = {}
+  const mailbox = await scope.use('mailbox', (until) =>
+    mailboxOf(base, parts, () => answering.calls, until),
+  )
+  const calls = await scope.use('calls', (until) => callsOf(base, { ...parts, mailbox }, until))
+  answering.calls = calls
+  const { refresh } = followSleepers(parts, (key) => mailbox.sleeps(key), scope.signal)
+  mailbox.events.on('presence', refresh, scope.signal)
+  const mail = { mail: mailbox, chosen: () => mailbox.parents() }
+  const sleeper = sleeperOf(base, parts, mail, scope.signal)
+  if (sleeper === undefined) return { calls, mailbox }
+  await scope.use('sleeper', () => sleeper)
+  return { calls, mailbox, sleeper }
 }
 
 async function attached(members: Members, mesh: Mesh): Promise<AsyncDisposable> {
