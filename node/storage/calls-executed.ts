@@ -11,7 +11,7 @@ import type { LateSync } from './late-sync.ts'
 
 export const EXECUTED_TABLES = `
   CREATE TABLE calls_executed (
-    no INTEGER PRIMARY KEY AUTOINCREMENT,
+    no INTEGER PRIMARY KEY,
     caller BLOB NOT NULL,
     nonce BLOB NOT NULL,
     id BLOB NOT NULL,
@@ -24,7 +24,6 @@ export const EXECUTED_TABLES = `
     receipt BLOB,
     UNIQUE (caller, nonce)
   ) STRICT;
-  CREATE INDEX calls_unfinished ON calls_executed (no) WHERE receipt IS NULL;
   CREATE TABLE call_horizons (
     caller BLOB PRIMARY KEY,
     due_ms INTEGER NOT NULL
@@ -115,11 +114,51 @@ const PAGE = 100
 
 type Row = Record<string, number | string | Uint8Array | null>
 
+/** Every page that a commit touches is synced, so there is one index and no more. */
 export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
+  return {
+    ...knownCalls(db),
+    ...actingCalls(db, late),
+    ...pastCalls(db),
+    ...cancelledCalls(db),
+    prune: (nowMs, bounds) => prune(db, late, nowMs, bounds),
+  }
+}
+
+function knownCalls(
+  db: DatabaseSync,
+): Pick<ExecutedCalls, 'find' | 'hasBegun' | 'horizonMs' | 'live' | 'used'> {
   const find = db.prepare(
     'SELECT no, id, receipt FROM calls_executed WHERE caller = ? AND nonce = ?',
   )
+  const begun = db.prepare('SELECT 1 FROM calls_executed WHERE caller = ? AND id = ?')
   const horizon = db.prepare('SELECT due_ms FROM call_horizons WHERE caller = ?')
+  const used = db.prepare('SELECT used FROM call_counts WHERE caller = ? AND counted = ?')
+  const live = db.prepare(
+    `SELECT count(*) AS all_of, coalesce(sum(caller = ?), 0) AS own
+     FROM calls_executed WHERE due_ms >= ? OR receipt IS NULL`,
+  )
+  return {
+    find(caller, nonce) {
+      const row = find.get(caller, nonce) as Row | undefined
+      if (row === undefined) return undefined
+      const receipt = (row['receipt'] ?? undefined) as Uint8Array | undefined
+      return { no: row['no'] as number, id: row['id'] as Uint8Array, receipt }
+    },
+    hasBegun: (id, caller) => begun.get(caller, id) !== undefined,
+    horizonMs: (caller) => (horizon.get(caller)?.['due_ms'] ?? 0) as number,
+    used: (caller, counted) => (used.get(caller, counted)?.['used'] ?? 0) as number,
+    live(caller, nowMs) {
+      const row = live.get(caller, nowMs) as Row
+      return { own: row['own'] as number, all: row['all_of'] as number }
+    },
+  }
+}
+
+function actingCalls(
+  db: DatabaseSync,
+  late: LateSync,
+): Pick<ExecutedCalls, 'begin' | 'finish' | 'keep' | 'undo' | 'unfinished'> {
   const add = db.prepare(
     `INSERT INTO calls_executed
        (caller, nonce, id, verb, name, issued_ms, due_ms, acted, call, receipt)
@@ -131,25 +170,9 @@ export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
   )
   const finish = db.prepare('UPDATE calls_executed SET receipt = ? WHERE no = ?')
   const undo = db.prepare('DELETE FROM calls_executed WHERE no = ? AND receipt IS NULL')
-  const used = db.prepare('SELECT used FROM call_counts WHERE caller = ? AND counted = ?')
-  const live = db.prepare(
-    `SELECT count(*) AS all_of, coalesce(sum(caller = ?), 0) AS own
-     FROM calls_executed WHERE due_ms >= ? OR receipt IS NULL`,
-  )
-  const newest = db.prepare(
-    `SELECT max(issued_ms) AS newest FROM calls_executed
-     WHERE acted = 1 AND caller = ? AND verb = ? AND name = ?`,
-  )
-  const page = db.prepare(
-    `SELECT no, verb, name, call, receipt FROM calls_executed
-     WHERE no < :before AND acted = 1 AND receipt IS NOT NULL AND (:name IS NULL OR name = :name)
-     ORDER BY no DESC LIMIT ${PAGE}`,
-  )
   const unfinished = db.prepare(
     'SELECT no, call FROM calls_executed WHERE receipt IS NULL ORDER BY no',
   )
-
-  const begun = db.prepare('SELECT 1 FROM calls_executed WHERE caller = ? AND id = ?')
 
   function insert(call: CallToKeep, acted: boolean, receipt: Uint8Array | null): number {
     const { caller, nonce, id, verb, name, issuedMs, ttlMs, bytes } = call
@@ -159,13 +182,6 @@ export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
   }
 
   return {
-    find(caller, nonce) {
-      const row = find.get(caller, nonce) as Row | undefined
-      if (row === undefined) return undefined
-      const receipt = (row['receipt'] ?? undefined) as Uint8Array | undefined
-      return { no: row['no'] as number, id: row['id'] as Uint8Array, receipt }
-    },
-    horizonMs: (caller) => (horizon.get(caller)?.['due_ms'] ?? 0) as number,
     begin(call, counted) {
       if (counted === undefined) return insert(call, true, null)
       return transaction(db, () => {
@@ -176,13 +192,21 @@ export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
     undo: (no) => void late.commit(() => undo.run(no)),
     finish: (no, receipt) => void late.commit(() => finish.run(receipt, no)),
     keep: (call, receipt) => void insert(call, false, receipt),
-    hasBegun: (id, caller) => begun.get(caller, id) !== undefined,
     unfinished: () => unfinished.all() as { no: number; call: Uint8Array }[],
-    used: (caller, counted) => (used.get(caller, counted)?.['used'] ?? 0) as number,
-    live(caller, nowMs) {
-      const row = live.get(caller, nowMs) as Row
-      return { own: row['own'] as number, all: row['all_of'] as number }
-    },
+  }
+}
+
+function pastCalls(db: DatabaseSync): Pick<ExecutedCalls, 'history' | 'newestIssueMs'> {
+  const newest = db.prepare(
+    `SELECT max(issued_ms) AS newest FROM calls_executed
+     WHERE acted = 1 AND caller = ? AND verb = ? AND name = ?`,
+  )
+  const page = db.prepare(
+    `SELECT no, verb, name, call, receipt FROM calls_executed
+     WHERE no < :before AND acted = 1 AND receipt IS NOT NULL AND (:name IS NULL OR name = :name)
+     ORDER BY no DESC LIMIT ${PAGE}`,
+  )
+  return {
     newestIssueMs: (caller, verb, name) =>
       (newest.get(caller, verb, name)?.['newest'] ?? undefined) as number | undefined,
     *history(name) {
@@ -193,8 +217,6 @@ export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
         before = rows.at(-1)?.['no'] as number
       }
     },
-    ...cancelledCalls(db),
-    prune: (nowMs, bounds) => prune(db, late, nowMs, bounds),
   }
 }
 

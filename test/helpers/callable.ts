@@ -31,7 +31,7 @@ import { equalBytes, toHex, utf8 } from '../../protocols/wire/index.ts'
 import type { VirtualClock } from './clock.ts'
 import { MemoryNetwork } from './memory-mesh.ts'
 import { seededRandom } from './random.ts'
-import { CONTEXT, deviceOf, HOME } from './telemetry.ts'
+import { CONTEXT, deviceOf, HOME, START_MS } from './telemetry.ts'
 import { timeOf } from './time.ts'
 
 export const LAMP: ThingModel = {
@@ -40,7 +40,10 @@ export const LAMP: ThingModel = {
     on: { schema: { type: 'boolean' }, readable: true, writable: true, observable: true },
     level: {
       schema: { type: 'integer', minimum: 0, maximum: 100 },
-      ...{ readable: true, writable: true, observable: true, coalesce: true },
+      readable: true,
+      writable: true,
+      observable: true,
+      coalesce: true,
     },
     secret: { schema: { type: 'string' }, readable: false, writable: true, observable: false },
     power: { schema: { type: 'number' }, readable: true, writable: false, observable: true },
@@ -217,9 +220,13 @@ let nonces = 0
 export function callBy(caller: string, to: string, changes: Partial<CallContent> = {}): Call {
   return sealCall(
     {
-      ...{ to: deviceOf(to).key, verb: 'invoke', name: 'toggle', epoch: 0 },
+      to: deviceOf(to).key,
+      verb: 'invoke',
+      name: 'toggle',
+      epoch: 0,
       nonce: sha256(utf8(`nonce ${nonces++}`)).slice(0, 16),
-      ...{ issuedMs: 1_800_000_000_000, ttlMs: 30_000 },
+      issuedMs: START_MS,
+      ttlMs: 30_000,
       ...changes,
     },
     HOME,

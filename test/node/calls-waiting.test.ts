@@ -38,7 +38,9 @@ async function sleeper() {
 
 const level = (args: number, secondsLater: number, caller = 'button'): Call =>
   callBy(caller, 'lamp', {
-    ...{ verb: 'write', name: 'level', args },
+    verb: 'write',
+    name: 'level',
+    args,
     issuedMs: START_MS + secondsLater * 1000,
   })
 

@@ -12,7 +12,8 @@ import {
   type Verb,
 } from '../../../protocols/calls/index.ts'
 import { IdentityError } from '../../../protocols/identity/index.ts'
-import { equalBytes, fromHex, toHex, WireError } from '../../../protocols/wire/index.ts'
+import { equalBytes, toHex, WireError } from '../../../protocols/wire/index.ts'
+import { cancelledBy } from './batch.ts'
 import type { CallRecord, CallsDeps, HeldView, WantedCall } from './calls.ts'
 import { createIssue } from './issue.ts'
 import type { Links } from './links.ts'
@@ -149,7 +150,12 @@ class Outgoing implements CallerSide {
     const { args, cause, name, to, verb } = wanted
     return sealCall(
       {
-        ...{ to, verb, name, nonce: random.bytes(16), ttlMs, epoch: epoch() },
+        to,
+        verb,
+        name,
+        nonce: random.bytes(16),
+        ttlMs,
+        epoch: epoch(),
         issuedMs: this.#issue.nowMs(to),
         ...(args === undefined ? {} : { args }),
         ...(cause === undefined ? {} : { cause }),
@@ -266,11 +272,11 @@ class Outgoing implements CallerSide {
   }
 
   #settle(open: Open, receipt: Receipt): void {
-    const { args, verb } = open.call
+    const { verb } = open.call
     this.made.move(open, { state: stateBy(receipt), receipt })
     if (verb !== 'cancel' || receipt.status !== 'done') return
     // The callee will not execute it, whether or not it comes.
-    const cancelled = this.made.get(fromHex(String(args)))
+    const cancelled = this.made.get(cancelledBy(open.call))
     if (cancelled?.state === 'sent') this.made.move(cancelled, { state: 'cancelled' })
   }
 

@@ -10,7 +10,7 @@ import {
 } from '../../../protocols/calls/index.ts'
 import { equalBytes } from '../../../protocols/wire/index.ts'
 import { createEmitter } from '../../events.ts'
-import { createCallee, readRow, type Callee } from './callee.ts'
+import { createCallee, type Callee } from './callee.ts'
 import { createCallerSide } from './caller.ts'
 import type {
   CallEvents,
@@ -23,6 +23,7 @@ import type {
 } from './calls.ts'
 import { createLinks, type Links } from './links.ts'
 import { observed } from './observing.ts'
+import { readRow } from './receipts.ts'
 
 export async function joinCalls(deps: CallsDeps, signal: AbortSignal): Promise<Calls> {
   signal.throwIfAborted()
