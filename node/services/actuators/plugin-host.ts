@@ -102,10 +102,10 @@ class Host implements PluginHost {
     const thread = this.#thread
     if (thread === undefined) throw new ActuatorError('ACTUATOR_FAILED', 'the plug-in does not run')
     signal.throwIfAborted()
+    const given = value === undefined ? {} : { value: formatJson(value, RESULT) }
     const n = this.#next++
     const answer = Promise.withResolvers<Json | undefined>()
     thread.asked.set(n, answer)
-    const given = value === undefined ? {} : { value: formatJson(value, RESULT) }
     send(thread, { n, verb, name, ...given })
     const abort = (): void => {
       answer.reject(asError(signal.reason))
@@ -281,7 +281,10 @@ class Host implements PluginHost {
 
   #end(thread: Thread, why: string): void {
     const error = new ActuatorError('ACTUATOR_FAILED', `the plug-in does not run: ${why}`)
-    if (this.#thread === thread) this.#thread = undefined
+    if (this.#thread === thread) {
+      this.#thread = undefined
+      this.#note(error.message)
+    }
     thread.gone.reject(error)
     for (const { reject } of thread.asked.values()) reject(error)
   }

@@ -60,13 +60,27 @@ export function intoArguments(argv: readonly string[], values: Values): string[]
   )
 }
 
+/** An address in which each value is, or is part of, one part. @throws ActuatorError */
 export function intoUrl(template: string, values: Values): string {
-  return fillPlaces(template, (name) => encoded(values.get(name)))
+  const address = intoForm(template, values)
+  // A part of dots alone is a way up, however it is written.
+  if (partsOf(address) === partsOf(fillPlaces(template, () => 'x'))) return address
+  throw new ActuatorError('ACTUATOR_INVALID', 'no part of an address is of dots alone')
+}
+
+function partsOf(address: string): number {
+  return new URL(address).pathname.split('/').length
+}
+
+function intoForm(template: string, values: Values): string {
+  return fillPlaces(template, (name) =>
+    encodeURIComponent(String(values.get(name) ?? '').toWellFormed()),
+  )
 }
 
 /** As JSON, as parts of a form or as they are, by the type of the content. */
 export function intoBody(template: string, contentType: string, values: Values): string {
-  if (/^application\/x-www-form-urlencoded\b/.test(contentType)) return intoUrl(template, values)
+  if (/^application\/x-www-form-urlencoded\b/.test(contentType)) return intoForm(template, values)
   if (/^application\/([\w.-]+\+)?json\b/.test(contentType)) return intoJson(template, values)
   return fillPlaces(template, (name) => String(values.get(name) ?? ''))
 }
@@ -79,13 +93,6 @@ export function intoMessage(template: string, values: Values): string {
 
 function intoJson(template: string, values: Values): string {
   return fillPlaces(template, (name) => JSON.stringify(values.get(name) ?? null))
-}
-
-function encoded(value: Scalar = ''): string {
-  // Dots alone would be taken for a way up.
-  return encodeURIComponent(String(value).toWellFormed()).replace(/^\.{1,2}$/, (dots) =>
-    dots.replaceAll('.', '%2E'),
-  )
 }
 
 /** JSON that is no list and no table. @throws ActuatorError ACTUATOR_INVALID */
