@@ -90,7 +90,7 @@ export function sleeperOf(
     signal,
   )
   if (config.power.wake_file !== '') {
-    watchWakeFile(
+    void watchWakeFile(
       config.power.wake_file,
       { clock, log },
       (reason) => void sleeper.alarm(reason),
