@@ -63,13 +63,10 @@ export function intoArguments(argv: readonly string[], values: Values): string[]
 /** An address in which each value is, or is part of, one part. @throws ActuatorError */
 export function intoUrl(template: string, values: Values): string {
   const address = intoForm(template, values)
-  // A part of dots alone is a way up, however it is written.
-  if (partsOf(address) === partsOf(fillPlaces(template, () => 'x'))) return address
-  throw new ActuatorError('ACTUATOR_INVALID', 'no part of an address is of dots alone')
-}
-
-function partsOf(address: string): number {
-  return new URL(address).pathname.split('/').length
+  const [path = ''] = address.replace(/^[a-z]+:\/\/[^/?#]*/, '').split(/[?#]/, 1)
+  const up = path.split('/').some((part) => part === '.' || part === '..')
+  if (up) throw new ActuatorError('ACTUATOR_INVALID', 'no part of an address is of dots alone')
+  return address
 }
 
 function intoForm(template: string, values: Values): string {
