@@ -21,9 +21,9 @@ interface Opened {
 }
 
 /** A device whose windows last `lastsMs` and end with `outcome`. */
-function sleepy(clock: VirtualClock, { lastsMs = 100, outcome = 'told' as WindowOutcome } = {}) {
+function sleepy(clock: VirtualClock, { lastsMs = 100 } = {}) {
   const opened: Opened[] = []
-  const next = { outcome, lastsMs }
+  const next: { outcome: WindowOutcome; lastsMs: number } = { outcome: 'told', lastsMs }
   let open = 0
   let most = 0
   const cycle: DutyCycle = startDutyCycle(
