@@ -47,6 +47,7 @@ export function joinIncidents(base: DeviceBase, home: Home, signal: AbortSignal)
   members.events.on('change', () => incidents.refresh(), signal)
   void countWrongCodes(base, incidents, signal)
   mesh.events.on('refused', ({ why }) => incidents.attack(`MESH_${codeOf(why)}`), signal)
+  members.events.on('refused', ({ device, code }) => incidents.attack(code, device), signal)
   telemetry.events.on('refused', ({ device, code }) => incidents.attack(code, device), signal)
   telemetry.events.on(
     'fork',
