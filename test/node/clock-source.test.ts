@@ -130,7 +130,7 @@ describe('the source of the clock', () => {
     assert.equal(await runs('chrony'), asked, 'seldom')
     await says('chrony', 'no')
     assert.equal(await later(60_000), false)
-    assert.equal(await runs('chrony'), asked + 1)
+    assert.ok((await runs('chrony')) > asked)
   })
 
   it('is not waited for by a program that hangs', async () => {
