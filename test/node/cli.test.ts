@@ -343,18 +343,22 @@ describe('kith with a device', () => {
       kith(['history', 'garden', '--csv'], { dir }),
     ])
     assert.match(text.stdout, /garden\/temperature  20\.5 °C\n.*gap until .*\n/)
+    assert.match(
+      text.stdout,
+      /\nno date yet, .* after start 0a1b2c3d  garden\/temperature  20\.5 °C\n$/,
+    )
     assert.deepEqual(
       json.stdout
         .trimEnd()
         .split('\n')
-        .map((line) => 'gap' in (JSON.parse(line) as object)),
-      [false, true, false],
+        .map((line) => Object.keys(JSON.parse(line) as object).at(-1)),
+      ['verified', 'gap', 'verified', 'unplaced'],
     )
     assert.equal(
       csv.stdout.split('\n').slice(0, 3).join('\n'),
-      'kind,at,until,device,name,sensor,value,unit,seq,verified,min,mean,max,last,count\n' +
-        'reading,2027-01-15T08:00:01.000Z,,12D3KooWgarden,garden,temperature,20.5,Cel,1,true,,,,,\n' +
-        'gap,2027-01-15T08:00:02.000Z,2027-01-15T08:00:02.000Z,,,,,,,,,,,,',
+      'kind,at,until,device,name,sensor,value,unit,seq,verified,min,mean,max,last,count,boot,since_start\n' +
+        'reading,2027-01-15T08:00:01.000Z,,12D3KooWgarden,garden,temperature,20.5,Cel,1,true,,,,,,,\n' +
+        'gap,2027-01-15T08:00:02.000Z,2027-01-15T08:00:02.000Z,,,,,,,,,,,,,,',
     )
   })
 
