@@ -10,6 +10,7 @@ import { watchClockSource, type ClockSource } from '../clock-source.ts'
 import { Scope } from '../lifecycle.ts'
 import { startMesh, type Mesh } from '../mesh/mesh.ts'
 import type { Incidents } from '../services/incidents.ts'
+import { keepCheckpoints } from '../services/members/checkpoints.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
 import { builtInSources, configuredSources } from '../services/sensors/index.ts'
 import {
@@ -69,6 +70,8 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   mesh.events.on('connect', ({ key }) => void announced.delete(peerIdOf(key)), scope.signal)
   joinParts(base, home, scope.signal)
   joinIncidents(base, home, scope.signal)
+  const log = base.log.child({ part: 'members' })
+  void keepCheckpoints({ members, mesh, time, clock: base.clock, log }, scope.signal)
   return home
 }
 
