@@ -92,7 +92,11 @@ describe('doctor', () => {
     const isFresh = async (who: 'ann' | 'cid'): Promise<boolean | undefined> => {
       const base = {
         clock,
-        config: { paths: { dataDir: tmpdir() }, mesh: { multicast: false, port: 0 } },
+        config: {
+          device: { name: who },
+          paths: { dataDir: tmpdir() },
+          mesh: { multicast: false, port: 0 },
+        },
         signer: signerNamed(who),
         peers: {
           get: (key: Uint8Array) => (seen.has(key) ? { seenMs: seen.get(key) } : undefined),
