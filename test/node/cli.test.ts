@@ -244,8 +244,20 @@ describe('kith with a device', () => {
     await writeFile(join(dir, 'kit'), 'kith:kit text\n')
     assert.equal((await kith(['recover', '--kit-file', join(dir, 'kit')], { dir })).code, 0)
     assert.deepEqual(view.calls.at(-1), ['recover', { kit: 'kith:kit text', remove: [] }])
-    await kith(['add', 'kith:qr-text'], { dir })
+    await kith(['add', '-'], { dir, input: 'kith:qr-text\n' })
     assert.deepEqual(view.calls.at(-1), ['addDevice', { qr: 'kith:qr-text', role: 'member' }])
+  })
+
+  it('refuses a code or a QR text as an argument, where others can see it, and says how else', async () => {
+    const { dir, view } = await device()
+    for (const secret of [CODE, 'kith:qr-text']) {
+      const { code, stderr } = await kith(['add', secret], { dir })
+      assert.equal(code, 2)
+      assert.match(stderr, /not taken as an argument[\s\S]*--code-file/)
+      assert.ok(!stderr.includes(secret), 'nor is it repeated')
+    }
+    assert.equal((await kith(['add', '-', '--code-file', 'x'], { dir, input: CODE })).code, 2)
+    assert.deepEqual(view.calls, [])
   })
 
   it('shows the code, tells each wrong try, and ends when this device is paired', async () => {
