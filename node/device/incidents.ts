@@ -41,6 +41,8 @@ export function joinIncidents(base: DeviceBase, home: Home, signal: AbortSignal)
   if (before !== undefined) incidents.record(before)
   const stopHearing = packs.onFull((full) => {
     journal.record(full ? 'storage.full' : 'storage.free')
+    if (full) base.log.error('the disk is full: old readings are given up, and new ones wait')
+    else base.log.info('the disk has room again')
     if (full) incidents.record({ kind: 'disk-full' })
   })
   signal.addEventListener('abort', stopHearing, { once: true })
