@@ -2,13 +2,11 @@
  * The parts of a device that exist only while it is in a home: membership, mesh and telemetry,
  * joined to each other. They start together and stop together.
  */
-import { existsSync } from 'node:fs'
-
 import { peerIdOf } from '../../protocols/identity/index.ts'
 import { boundBy, mayAct, permits, type Device, type OpSet } from '../../protocols/members/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { systemBoot } from '../boot.ts'
-import type { Clock } from '../env.ts'
+import { watchClockSource, type ClockSource } from '../clock-source.ts'
 import { Scope } from '../lifecycle.ts'
 import { createBrokers, type Brokers } from '../machine/brokers.ts'
 import type { Mesh } from '../mesh/mesh.ts'
@@ -16,6 +14,7 @@ import type { Actuators } from '../services/actuators/index.ts'
 import type { Calls, Thing } from '../services/calls/index.ts'
 import type { Incidents } from '../services/incidents.ts'
 import type { Mailbox } from '../services/mailbox/index.ts'
+import { keepCheckpoints } from '../services/members/checkpoints.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
 import type { Rules } from '../services/rules/index.ts'
 import { builtInSources, configuredSources } from '../services/sensors/index.ts'
@@ -55,19 +54,17 @@ export interface Home extends AsyncDisposable {
 }
 
 const DAY_MS = 86_400_000
-/** systemd-timesyncd makes this once it has set the clock from the network. */
-const CLOCK_SYNCED = '/run/systemd/timesync/synchronized'
-/** How long that answer counts. */
-const SYNCED_FOR_MS = 1000
 
 /** `ops` holds the home's genesis, and everything in it is on disk. */
 export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSignal): Promise<Home> {
   const scope = new Scope()
   const stopWithDevice = (): void => void scope[Symbol.asyncDispose]()
   signal.addEventListener('abort', stopWithDevice, { once: true })
+  // First: by the first reading it should be known.
+  const source = watchClockSource(base, scope.signal)
   const members = await scope.use('members', (until) => membersOf(base, ops, until))
   const mesh = await scope.use('mesh', (until) => meshFor(base, members.greeting, until))
-  const time = timeOf(base, members, scope.signal)
+  const time = timeOf(base, { members, source }, scope.signal)
   // One for all: two connections under one name would end each other.
   const brokers = createBrokers(base)
   const telemetry = await scope.use('telemetry', (until) =>
@@ -106,6 +103,8 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   mesh.events.on('connect', ({ key }) => void announced.delete(peerIdOf(key)), scope.signal)
   joinParts(base, home, scope.signal)
   joinIncidents(base, home, scope.signal)
+  const log = base.log.child({ part: 'members' })
+  void keepCheckpoints({ members, mesh, time, clock: base.clock, log }, scope.signal)
   return home
 }
 
@@ -228,7 +227,7 @@ function telemetryOf(
 
 function timeOf(
   { packs, signer, clock, random }: DeviceBase,
-  members: Members,
+  { members, source }: { readonly members: Members; readonly source: ClockSource },
   signal: AbortSignal,
 ): Timekeeper {
   const ownMs = packs.newestSyncedMs(signer.key) ?? 0
@@ -239,19 +238,9 @@ function timeOf(
     boot: systemBoot(),
     fallback: random.bytes(16),
     key: signer.key,
-    synced: remembered(() => existsSync(CLOCK_SYNCED), clock),
+    synced: () => source.synced(),
     newestSignedMs: () => Math.max(ownMs, signedMs),
   })
-}
-
-/** What `ask` said, a second ago at most. */
-function remembered(ask: () => boolean, clock: Clock): () => boolean {
-  let [said, askedMs] = [false, -Infinity]
-  return () => {
-    const nowMs = clock.monotonic()
-    if (nowMs - askedMs >= SYNCED_FOR_MS) [said, askedMs] = [ask(), nowMs]
-    return said
-  }
 }
 
 /** Authors may lie about times, so only what stands in the home counts, and only as a hint. */

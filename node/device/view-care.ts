@@ -1,4 +1,6 @@
 /** The care side of `NodeView`: doctor, settings, events, and starting over. */
+import { newestWordMs } from '../../protocols/members/index.ts'
+import { equalBytes } from '../../protocols/wire/index.ts'
 import type { Check, NodeView } from '../api/view.ts'
 import { configRows } from '../config.ts'
 import { examine, type Patient } from '../services/doctor.ts'
@@ -31,6 +33,23 @@ function brokenThings(home: Home | undefined): readonly Check[] {
   }))
 }
 
+/** Nobody but owners changes the home, so they, and who is removed, need no word of others. */
+function newsOf({ clock, peers }: DeviceBase, home: Home | undefined): number | undefined {
+  if (home === undefined || home.time.quality() === 'unset') return undefined
+  const { members, mesh } = home
+  if (members.self === undefined || members.self.role === 'owner') return undefined
+  const now = clock.now()
+  // An owner that is, or was, connected has told all that it knew.
+  const met = members
+    .active()
+    .filter(({ role }) => role === 'owner')
+    .map(({ key }) => {
+      const on = mesh.peers().some((peer) => equalBytes(peer.key, key))
+      return on ? now : Math.min(now, peers.get(key)?.seenMs ?? 0)
+    })
+  return Math.max(newestWordMs(members.ops, members.state, now), ...met)
+}
+
 function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
   const { clock, config } = base
   return {
@@ -48,6 +67,7 @@ function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
             unplaced: current.telemetry.unplaced(base.signer.key)?.packs ?? 0,
           }
     },
+    newsMs: () => newsOf(base, home()),
     removed: () => home() !== undefined && home()?.members.self === undefined,
     mesh() {
       const current = home()

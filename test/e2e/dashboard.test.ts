@@ -83,6 +83,10 @@ describe('the dashboard in a browser', needs('chromium'), () => {
     await card(page, 'garden').getByRole('img', { name: 'verified', exact: true }).waitFor()
     live.pour(reading(7, { sensor: 'wind', verified: false }))
     await card(page, 'garden').getByText('not verified').waitFor()
+    live.pour(reading(8, { sensor: 'rain', verified: false, source: 'extract' }))
+    const rain = card(page, 'garden').locator('[data-sensor=rain]')
+    await rain.getByText('told by the device, no proof').waitFor()
+    assert.equal(await rain.getByText('not verified').count(), 0)
 
     assert.deepEqual(complaints, [])
     assert.deepEqual([...asked], [`http://[::1]:${device.api.port}`])

@@ -6,7 +6,7 @@
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -66,6 +66,8 @@ export interface LabOptions {
   readonly others?: readonly string[]
   /** Settings by device, over those that all have. */
   readonly settings?: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** Settings files by device: for sensors, which have no flags. */
+  readonly files?: Readonly<Record<string, string>>
 }
 
 export interface StartOptions {
@@ -91,7 +93,7 @@ export interface Lab extends AsyncDisposable {
 
 export async function startLab(
   topology: Topology,
-  { others = [], settings = {} }: LabOptions = {},
+  { others = [], settings = {}, files = {} }: LabOptions = {},
 ): Promise<Lab> {
   const folder = await mkdtemp(path.join(tmpdir(), 'kith-lab-'))
   const world = await startWorld(topology)
@@ -99,6 +101,11 @@ export async function startLab(
   const devices = new Map<string, LabDevice>()
   for (const name of world.devices.filter((one) => !others.includes(one))) {
     const dataDir = path.join(folder, name)
+    const file = files[name]
+    if (file !== undefined) {
+      await mkdir(dataDir, { mode: 0o700 })
+      await writeFile(path.join(dataDir, 'config.toml'), file)
+    }
     const place = { name, dataDir, settings: { ...SETTINGS, ...settings[name] } }
     devices.set(name, createDevice(world, place, stop.signal))
   }

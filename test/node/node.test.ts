@@ -148,6 +148,7 @@ describe('a device without a home', () => {
     ['setSensor', (view) => view.setSensor('load', true), none],
     ['watch', (view) => all(view.watch({}, forever)), none],
     ['history', (view) => all(view.history({ device: 'kitchen' }, forever)), none],
+    ['unplaced', (view) => all(view.unplaced({ device: 'kitchen' }, forever)), none],
     ['push', (view) => view.push([{ sensor: 'door', value: 1 }]), none],
     ['trust', (view) => view.trust('kitchen'), none],
     ['incidents', (view) => view.incidents({}), none],

@@ -3,7 +3,7 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
 
-import type { DeviceRow, DeviceState } from '../../api/view.ts'
+import type { DeviceRow, DeviceState, Reading } from '../../api/view.ts'
 import { Chart, type Point } from './chart.ts'
 import type { Client } from './client.ts'
 import { Controls } from './controls.ts'
@@ -148,7 +148,7 @@ function Sensor({ series, now }: { readonly series: Series; readonly now: number
   const old = now - last.at > STALE_MS
   return html`<li class="sensor" data-sensor=${series.sensor}>
     <div class="reading">
-      <span class="sensor-name">${name} <${Verified} verified=${last.verified} /></span>
+      <span class="sensor-name">${name} <${Proof} reading=${last} /></span>
       <span class="value ${old ? 'old' : ''}" title=${showMoment(last.at)}>
         ${shown.value}${shown.unit === '' ? null : html` <span class="unit">${shown.unit}</span>`}
       </span>
@@ -166,14 +166,19 @@ function Sensor({ series, now }: { readonly series: Series; readonly now: number
   </li>`
 }
 
-function Verified({ verified }: { readonly verified: boolean }): VNode {
-  return verified
-    ? html`<span
-        class="badge good"
-        role="img"
-        aria-label="verified"
-        title="Signed by the device and checked here"
-        >✓</span
+function Proof({ reading }: { readonly reading: Reading }): VNode {
+  if (reading.verified) {
+    return html`<span
+      class="badge good"
+      role="img"
+      aria-label="verified"
+      title="Signed by the device and checked here"
+      >✓</span
+    >`
+  }
+  return reading.source === 'extract'
+    ? html`<span class="badge told" title="This device is a guest: it gets readings without proof"
+        >told by the device, no proof</span
       >`
     : html`<span class="badge bad" title="The signature was not checked">not verified</span>`
 }

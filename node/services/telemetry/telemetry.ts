@@ -23,6 +23,7 @@ import type { Fork } from '../../storage/pack-logs.ts'
 import type { GapRow, PackStore } from '../../storage/packs.ts'
 import type { Unplaced } from '../../storage/placing.ts'
 import type { BucketRow, HistoryQuery, ReadingRow } from '../../storage/readings.ts'
+import { seldom } from '../../seldom.ts'
 import type { Timekeeper } from '../../timekeeper.ts'
 import type { SensorSource } from '../sensors/index.ts'
 import { ageClock } from './age.ts'
@@ -197,7 +198,9 @@ function partsOf(deps: TelemetryDeps, shared: Shared, signal: AbortSignal): Part
     for (const reading of readingsOf(pack)) events.emit('reading', reading)
   }
 
-  const publisher = createPublisher({ ...deps, maxWaitMs: settings.maxWaitMs }, (own) => {
+  // A full disk refuses every pack, and there may be one each second.
+  const ownLog = { ...deps, log: seldom(deps.log, clock), maxWaitMs: settings.maxWaitMs }
+  const publisher = createPublisher(ownLog, (own) => {
     const pack = ownPack(own, clock.now())
     events.emit('pack', pack)
     show(pack)
