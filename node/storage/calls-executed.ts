@@ -111,28 +111,53 @@ export interface HistoryBounds {
 
 /** Rows read at a time. */
 const PAGE = 100
+/** Horizons remembered. */
+const MAX_HORIZONS = 256
 
 type Row = Record<string, number | string | Uint8Array | null>
 
 /** Every page that a commit touches is synced, so there is one index and no more. */
 export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
+  const horizons = horizonsIn(db)
   return {
     ...knownCalls(db),
+    horizonMs: (caller) => horizons.of(caller),
     ...actingCalls(db, late),
     ...pastCalls(db),
     ...cancelledCalls(db),
-    prune: (nowMs, bounds) => prune(db, late, nowMs, bounds),
+    prune(nowMs, bounds) {
+      horizons.forget()
+      prune(db, late, nowMs, bounds)
+    },
   }
 }
 
-function knownCalls(
-  db: DatabaseSync,
-): Pick<ExecutedCalls, 'find' | 'hasBegun' | 'horizonMs' | 'live' | 'used'> {
+/** Asked for every call, and changed by `prune` alone. */
+function horizonsIn(db: DatabaseSync): {
+  of: (caller: Uint8Array) => number
+  forget: () => void
+} {
+  const find = db.prepare('SELECT due_ms FROM call_horizons WHERE caller = ?')
+  const known = new Map<string, number>()
+  return {
+    of(caller) {
+      const key = Buffer.from(caller.buffer, caller.byteOffset, caller.length).toString('latin1')
+      const before = known.get(key)
+      if (before !== undefined) return before
+      const found = (find.get(caller)?.['due_ms'] ?? 0) as number
+      if (known.size >= MAX_HORIZONS) known.clear()
+      known.set(key, found)
+      return found
+    },
+    forget: () => known.clear(),
+  }
+}
+
+function knownCalls(db: DatabaseSync): Pick<ExecutedCalls, 'find' | 'hasBegun' | 'live' | 'used'> {
   const find = db.prepare(
     'SELECT no, id, receipt FROM calls_executed WHERE caller = ? AND nonce = ?',
   )
   const begun = db.prepare('SELECT 1 FROM calls_executed WHERE caller = ? AND id = ?')
-  const horizon = db.prepare('SELECT due_ms FROM call_horizons WHERE caller = ?')
   const used = db.prepare('SELECT used FROM call_counts WHERE caller = ? AND counted = ?')
   const live = db.prepare(
     `SELECT count(*) AS all_of, coalesce(sum(caller = ?), 0) AS own
@@ -146,7 +171,6 @@ function knownCalls(
       return { no: row['no'] as number, id: row['id'] as Uint8Array, receipt }
     },
     hasBegun: (id, caller) => begun.get(caller, id) !== undefined,
-    horizonMs: (caller) => (horizon.get(caller)?.['due_ms'] ?? 0) as number,
     used: (caller, counted) => (used.get(caller, counted)?.['used'] ?? 0) as number,
     live(caller, nowMs) {
       const row = live.get(caller, nowMs) as Row
