@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import type { CallRecord, WhyRow } from '../../node/services/calls/index.ts'
 import { openCall, openReceipt } from '../../protocols/calls/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
-import { callableHome, lamp } from '../helpers/callable.ts'
+import { AT_ONCE, callableHome, lamp } from '../helpers/callable.ts'
 import { virtualClock } from '../helpers/clock.ts'
 import { CONTEXT, START_MS } from '../helpers/telemetry.ts'
 
@@ -105,6 +105,36 @@ describe('a call', () => {
     assert.deepEqual(
       thing.done,
       Array.from({ length: 100 }, (_one, level) => `write level ${level}`),
+    )
+  })
+
+  it('starts in its turn, also where a later one is verified first', async () => {
+    const clock = virtualClock()
+    await using home = callableHome(clock)
+    const thing = lamp()
+    const waiting: (() => void)[] = []
+    const verifyLater: typeof AT_ONCE.verifyLater = (...signed) =>
+      new Promise((resolve) => {
+        waiting.unshift(() => void AT_ONCE.verifyLater(...signed).then(resolve))
+      })
+    await home.start('lamp', { thing, verifier: { ...AT_ONCE, verifyLater } })
+    const caller = await home.start('button')
+    home.connect('button', 'lamp')
+    const to = home.key('lamp')
+    const calls = [1, 2, 3, 4].map((level) =>
+      caller.calls.call({ to, verb: 'write', name: 'level', args: level }, forever),
+    )
+    await clock.advance(10)
+    assert.equal(waiting.length, 4)
+    assert.deepEqual(thing.done, [])
+    for (const verify of waiting) {
+      verify()
+      await clock.advance(10)
+    }
+    await Promise.all(calls)
+    assert.deepEqual(
+      thing.done,
+      [1, 2, 3, 4].map((level) => `write level ${level}`),
     )
   })
 
