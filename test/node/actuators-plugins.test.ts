@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdirSync, renameSync, symlinkSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, renameSync, symlinkSync } from 'node:fs'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 
 import { machineOf, type Machine } from '../helpers/actuators.ts'
@@ -197,8 +197,22 @@ describe('a plug-in', () => {
       `close: async () => (await import('node:fs')).writeFileSync('${file}', 'off')`,
     )
     await machine[Symbol.asyncDispose]()
-    const { readFileSync } = await import('node:fs')
     assert.equal(readFileSync(file, 'utf8'), 'off')
+  })
+})
+
+describe('the plug-in of the README', () => {
+  it('does what it says', async () => {
+    const readme = readFileSync(new URL('../../node/README.md', import.meta.url), 'utf8')
+    const [, source = ''] = /```js\n(\/\/ lamp\.mjs\n.*?)```/s.exec(readme) ?? []
+    files.write('lamp.mjs', source)
+    await using machine = machineOf('[plugin.lamp]\nmodule = "lamp.mjs"\n', files)
+    await machine.actuators.started
+    assert.equal(problem(machine), '')
+    await machine.write('on', true)
+    assert.equal(await machine.next(), 'on=true')
+    assert.equal(await machine.read('on'), true)
+    assert.deepEqual(await machine.invoke('blink', 3), { blinked: 3 })
   })
 })
 
