@@ -53,6 +53,8 @@ const common = {
   heartbeat: v.optional(duration(SECOND_MS, 30 * DAY_MS)),
   map: v.optional(words),
   unit: v.optional(unit),
+  /** A device that sleeps wakes at once when it changes. */
+  alarm: v.optional(bool),
 }
 const polled = { ...common, interval: v.optional(duration(SECOND_MS, DAY_MS)) }
 /** Sources that speak by themselves: the shortest time between two readings. */

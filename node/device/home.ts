@@ -31,7 +31,7 @@ import { mailboxOf, type MailCalls } from './mailbox.ts'
 import { guestsOf } from './readers.ts'
 import { rulesOf } from './rules.ts'
 import type { Sleeper } from './sleeper.ts'
-import { followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
+import { callsAwake, followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
 import { actuatorsOf, thingOf } from './thing.ts'
 import { watchTrust } from './trust.ts'
 
@@ -144,7 +144,7 @@ async function startTalking(
   const sleeper = sleeperOf(base, parts, mail, scope.signal)
   if (sleeper === undefined) return { calls, mailbox }
   await scope.use('sleeper', () => sleeper)
-  return { calls, mailbox, sleeper }
+  return { calls: callsAwake(calls, { ...parts, sleeper }), mailbox, sleeper }
 }
 
 async function attached(members: Members, mesh: Mesh): Promise<AsyncDisposable> {

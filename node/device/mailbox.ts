@@ -40,7 +40,7 @@ export async function mailboxOf(
       deliver(documents, via) {
         const done = calls()?.deliver(documents, via) ?? Promise.resolve([])
         // A window does not end in the middle of what was called for.
-        return isDutyMesh(mesh) ? mesh.keepOpen(done) : done
+        return isDutyMesh(mesh) ? mesh.keepOpen(done, { beyond: true }) : done
       },
       settled: (receipt) => calls()?.settled(receipt),
     },

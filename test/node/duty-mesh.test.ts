@@ -178,7 +178,7 @@ describe('a mesh that is on in windows', () => {
     const acting = Promise.withResolvers<void>()
     const window = mesh.window(OPTIONS, () => new Promise(() => undefined))
     await clock.advance(LIMIT_MS - 500)
-    void mesh.keepOpen(acting.promise)
+    void mesh.keepOpen(acting.promise, { beyond: true })
     await clock.advance(3000)
     assert.equal(net.meshes[0]?.closed, false)
     acting.resolve()
@@ -193,9 +193,25 @@ describe('a mesh that is on in windows', () => {
     const mesh = dutyMesh(clock, net)
     const window = mesh.window(OPTIONS, () => new Promise(() => undefined))
     await clock.advance(1)
-    void mesh.keepOpen(new Promise(() => undefined))
+    void mesh.keepOpen(new Promise(() => undefined), { beyond: true })
     await clock.advance(LIMIT_MS + EXTENSION_MS)
     assert.equal((await window).cut, true)
+  })
+
+  it('stays open for what was asked before it opened, and no longer than its limit', async () => {
+    const [clock, net] = [virtualClock(), fakeNet()]
+    const mesh = dutyMesh(clock, net)
+    const asked = Promise.withResolvers<void>()
+    void mesh.keepOpen(asked.promise)
+    const window = mesh.window(OPTIONS, async () => 'done')
+    await clock.advance(700)
+    assert.equal(net.meshes[0]?.closed, false)
+    asked.resolve()
+    assert.deepEqual([(await window).value, (await window).cut], ['done', false])
+    void mesh.keepOpen(new Promise(() => undefined))
+    const next = mesh.window(OPTIONS, async () => 'done')
+    await clock.advance(LIMIT_MS)
+    assert.deepEqual([(await next).value, (await next).cut], ['done', true])
   })
 
   it('tells what went wrong in a window, and closes it', async () => {
