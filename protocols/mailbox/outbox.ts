@@ -142,7 +142,8 @@ function newsFor(
 
 function wantsReceipt(post: Post, peer: Uint8Array, row: MailRow): boolean {
   if (row.receipt.length === 0) return false
-  if (!row.acked && (equalBytes(row.caller, peer) || post.keepsFor(peer, row.caller))) return true
+  const others = post.keepsFor(peer, row.caller) || post.keepsFor(peer, row.to)
+  if (!row.acked && (equalBytes(row.caller, peer) || others)) return true
   return row.holders.some((key) => equalBytes(key, peer))
 }
 

@@ -273,10 +273,11 @@ export class Post {
     if (equalBytes(caller, this.#deps.self)) this.#deps.moved(id)
   }
 
-  /** A receipt of a call that is not known here: its device gives it, or it is for one of ours. */
+  /** A receipt of a call that is not known here: its device gives it, or we keep mail for one of both. */
   #wantsAlone({ callee, caller }: ReceiptFacts, from: Uint8Array): boolean {
     const { mayHold, self } = this.#deps
-    return equalBytes(from, callee) || (mayHold(from) && this.keepsFor(self, caller))
+    const ours = this.keepsFor(self, caller) || this.keepsFor(self, callee)
+    return equalBytes(from, callee) || (mayHold(from) && ours)
   }
 
   /** Room for it is that of the receipts of its device; the oldest that was delivered makes it. */

@@ -62,7 +62,7 @@ export function beginWake(post: Post, holder: Uint8Array, start: WakeStart): Own
       for (const id of mail.acks) {
         if (sent.has(toHex(id))) {
           receipts++
-          post.noted(id, holder)
+          isKept(post, id, mail.apart ? holder : undefined)
         }
       }
       calls += mail.calls.length
@@ -105,6 +105,18 @@ function keepCalls(post: Post, calls: readonly Uint8Array[]): void {
     }
   })
   if (rows.length > 0) post.change(rows)
+}
+
+/**
+ * A holder has a receipt of ours. One that is not connected to the other parents (`alone`) could
+ * take it along when it dies, so its word is not enough.
+ */
+function isKept(post: Post, id: Uint8Array, alone: Uint8Array | undefined): void {
+  const row = post.find(id)
+  if (row === undefined) return
+  const others = row.holders.filter((key) => alone === undefined || !equalBytes(key, alone))
+  if (alone === undefined || others.length > 0) post.change([], [id])
+  else if (row.holders.length === 0) post.change([{ ...row, holders: [alone] }])
 }
 
 /** Receipts stay until a holder has them; a call without one is nothing to wait for. */

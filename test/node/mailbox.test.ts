@@ -73,7 +73,7 @@ async function deviceIn(home: Room, name: string, db?: Db): Promise<Device> {
     },
     new AbortController().signal,
   )
-  const device = { signer, mailbox, did, settled, stop: () => mailbox[Symbol.asyncDispose]() }
+  const device = { signer, mailbox, did, settled, stop: async () => mailbox[Symbol.asyncDispose]() }
   devices.set(name, device)
   return device
 }

@@ -214,6 +214,13 @@ describe('the streams', () => {
       await served
     }
     assert.deepEqual(phone.post.find(fromHex(made.id))?.holders, [hub.key])
+    const other = await serve(key('other sleeper'))
+    await other.near.channel.send(Note, {
+      wake: { receipts: [], acks: [], logHead: 0, more: false },
+    })
+    const { mail } = await other.near.channel.receive(Reply)
+    assert.deepEqual(mail?.calls, [], 'nobody gets what is for another')
+    await other.near.stream.close()
     const { near, served } = await serve(sleeper.key)
     const found = await visitHolder(near.channel, {
       post: sleeper.post,
