@@ -209,7 +209,7 @@ function callFrom({ device: to, invoke, write, args, value, ttl }: WrittenCall):
 }
 
 /** Its type says nothing: one that holds itself is too deep for those who infer from it. */
-function json(why: string): v.GenericSchema<unknown> {
+function json(why: string): v.GenericSchema {
   return v.pipe(
     v.custom<unknown>((value) => isJsonValue(value), why),
     // Tables of TOML have no prototype.
