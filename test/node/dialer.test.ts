@@ -359,6 +359,23 @@ describe('the dialer of a window', () => {
     }
     assert.equal(state.peers.get('c')?.dueMs, undefined)
   })
+
+  it('dials where a peer turned up while it is still dialled where it was, four times at most', () => {
+    let state = startDialer('b', 1, true)
+    const tell = (event: DialerEvent): readonly DialerAction[] => {
+      const next = step(state, event, 0)
+      state = next.state
+      return next.actions
+    }
+    tell({ type: 'members', peers: ['a'] })
+    tell({ type: 'known', peer: 'a', kind: 'proven', addresses: ['/ip6/fe80::9/tcp/1'] })
+    tell({ type: 'wanted', peer: 'a' })
+    const dialled = Array.from({ length: 20 }, (_, i) =>
+      tell(seen('a', 'one', [`/ip6/fe80::${i}/tcp/2`])),
+    ).flat()
+    assert.deepEqual(dialled[0], { type: 'dial', peer: 'a', addresses: ['/ip6/fe80::0/tcp/2'] })
+    assert.equal(dialled.length, 4)
+  })
 })
 
 describe('many dialers', () => {
