@@ -106,6 +106,7 @@ class MeshNode implements Mesh {
       clock,
       connections: this.#connections,
       isMember: (peer) => this.#members.has(peer),
+      sleeps: (peer) => this.#sleepers.includes(peer),
       want: (peer) => this.#dialing?.tell({ type: 'wanted', peer }),
       stopped: this.#stopped.signal,
     })
