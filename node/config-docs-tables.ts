@@ -61,6 +61,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   frequency: 'pulses in a second',
   get: 'program that prints the value',
   heartbeat: 'after this time a reading is kept, changed or not',
+  alarm: 'true: a device that sleeps wakes at once when it has another value',
   hysteresis: 'how far the reading goes back before it can come again',
   id: 'name of the sensor on the bus',
   idempotent: 'twice is the same as once',
