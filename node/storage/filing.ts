@@ -36,7 +36,14 @@ interface Waiting {
   readonly kept?: FiledPack
 }
 
-export function filing(db: DatabaseSync, readings: ReadingTable): Filing {
+export interface FilingDeps {
+  readonly db: DatabaseSync
+  readonly readings: ReadingTable
+  /** When a boot of a log began; undefined where that is not known. */
+  readonly bornMs: (log: number, bootId: Uint8Array) => number | undefined
+}
+
+export function filing({ db, readings, bornMs }: FilingDeps): Filing {
   const mark = db.prepare(
     `INSERT INTO filed (log, id) VALUES (?, ?)
      ON CONFLICT DO UPDATE SET id = max(id, excluded.id)`,
@@ -55,6 +62,12 @@ export function filing(db: DatabaseSync, readings: ReadingTable): Filing {
     return waiting
   }
 
+  function reopened(log: number, { bytes, flags, received_at: receivedAtMs }: Row): FiledPack {
+    const pack = reopenPack(bytes)
+    const { times } = trustedTimes(pack, { receivedAtMs, bornMs: bornMs(log, pack.bootId) })
+    return { pack, flags, times }
+  }
+
   return {
     later(log, id, kept) {
       const all = queue()
@@ -71,7 +84,7 @@ export function filing(db: DatabaseSync, readings: ReadingTable): Filing {
       for (const { log, id, kept } of now) {
         const row = packAt.get(id) as Row | undefined
         // Given up for room meanwhile.
-        if (row !== undefined) readings.insert(log, id, kept ?? reopened(row))
+        if (row !== undefined) readings.insert(log, id, kept ?? reopened(log, row))
       }
       const last = now.at(-1)
       if (last !== undefined) mark.run(last.log, last.id)
@@ -88,9 +101,4 @@ interface Row {
   readonly bytes: Uint8Array
   readonly flags: number
   readonly received_at: number
-}
-
-function reopened({ bytes, flags, received_at: receivedAtMs }: Row): FiledPack {
-  const pack = reopenPack(bytes)
-  return { pack, flags, times: trustedTimes(pack, { receivedAtMs }).times }
 }

@@ -39,7 +39,11 @@ export class PackWriter {
     const { db, readings } = deps
     this.#deps = deps
     this.placing = placing(db, readings)
-    this.#filing = filing(db, readings)
+    this.#filing = filing({
+      db,
+      readings,
+      bornMs: (log, bootId) => this.placing.bornMs(log, bootId),
+    })
     this.#sql = {
       bytes: db.prepare('SELECT bytes FROM packs WHERE log = ? AND seq = ?'),
       first: db.prepare('SELECT min(seq) AS first FROM packs WHERE log = ?'),

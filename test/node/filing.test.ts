@@ -117,6 +117,17 @@ describe('rows of this device’s own packs', () => {
     assert.equal(device.store.history(own.key, ALL).length, 100)
   })
 
+  it('have the time that the log tells, also where the clock was lost in between', () => {
+    using device = new Restarted(path())
+    const steps: readonly Step[] = ['append', 'insert', 'append without a clock', 'start again']
+    for (const step of [...steps, 'append' as const]) device.do(step)
+    const rows = device.store.history(own.key, ALL)
+    assert.deepEqual(
+      rows.map((row) => (row.kind === 'reading' ? row.atMs - BOOT_MS : row.kind)),
+      [1000, 2000, 3000],
+    )
+  })
+
   it('say the same as the packs, and the summaries too, in whatever order things happen', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...STEPS), { maxLength: 40 }), (steps) => {
