@@ -12,9 +12,9 @@ import { kith } from '../helpers/kith-process.ts'
 
 const UTC = { TZ: 'UTC' }
 
-async function run(args: readonly string[], over: Partial<NodeView> = {}) {
+async function run(args: readonly string[], over: Partial<NodeView> = {}, input = '') {
   await using device = await startFakeDevice(over)
-  const done = await kith(args, { dir: device.dir, env: UTC })
+  const done = await kith(args, { dir: device.dir, env: UTC, input })
   return { ...done, asked: device.view.asked }
 }
 
@@ -347,7 +347,7 @@ describe('devices that sleep, on the command line', () => {
 describe('guests who may do something, on the command line', () => {
   it('are added and granted with --call', async () => {
     const what = ['--call', 'lamp/toggle;n=3', '--call', 'lamp/dim', '--for', '2h']
-    const added = await run(['add', CODE, '--role', 'guest', ...what])
+    const added = await run(['add', '-', '--role', 'guest', ...what], {}, `${CODE}\n`)
     const terms = { calls: ['lamp/toggle;n=3', 'lamp/dim'], forMs: 7_200_000 }
     assert.deepEqual(added.asked, [['addDevice', { code: CODE, role: 'guest', ...terms }]])
     const granted = await run(['grant', 'garden', 'guest', ...what])

@@ -106,6 +106,7 @@ describe('doctor', () => {
       const self = active.find(({ name }) => name === who)
       const home = {
         announced: new Set(),
+        mailbox: { presence: () => ({ state: 'offline' }) },
         members: { ops: set, state, self, active: () => active, lastHello: () => undefined },
         mesh: {
           multicast: false,
