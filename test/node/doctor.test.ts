@@ -106,6 +106,7 @@ describe('doctor', () => {
       const self = active.find(({ name }) => name === who)
       const home = {
         announced: new Set(),
+        actuators: { problems: () => new Map() },
         mailbox: { presence: () => ({ state: 'offline' }) },
         members: { ops: set, state, self, active: () => active, lastHello: () => undefined },
         mesh: {
