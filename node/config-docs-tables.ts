@@ -112,6 +112,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   value: 'boolean, integer, number or string',
   'action.value': 'what the property is set to',
   version: 'of MQTT: 4 (3.1.1) or 5',
+  watch: 'true: it is read when it changes too; only other values are readings',
   when: 'condition, like `{ sensor = "button", equals = 1 }`, with `device` for another’s sensor',
   writable: 'whether others may set it',
 }
