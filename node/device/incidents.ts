@@ -35,7 +35,7 @@ export function incidentsOf(
 
 /** Report what the other parts come across, and how the run before ended. */
 export function joinIncidents(base: DeviceBase, home: Home, signal: AbortSignal): void {
-  const { incidents, members, mesh, telemetry } = home
+  const { calls, incidents, members, mesh, telemetry } = home
   const { journal, marker, packs } = base
   const before = endOf(marker)
   if (before !== undefined) incidents.record(before)
@@ -51,6 +51,7 @@ export function joinIncidents(base: DeviceBase, home: Home, signal: AbortSignal)
   mesh.events.on('refused', ({ why }) => incidents.attack(`MESH_${codeOf(why)}`), signal)
   members.events.on('refused', ({ device, code }) => incidents.attack(code, device), signal)
   telemetry.events.on('refused', ({ device, code }) => incidents.attack(code, device), signal)
+  calls.events.on('refused', ({ device, code }) => incidents.attack(code, device), signal)
   telemetry.events.on(
     'fork',
     ({ device }) => incidents.record({ kind: 'fork', subject: device }),

@@ -35,6 +35,9 @@ interface Changes extends Record<string, unknown> {
   model: void
 }
 
+/** A sensor that has come or gone is known after this at the latest. */
+const RECENT_MS = 1000
+
 const CODES = {
   ACTUATOR_FAILED: 'THING_FAILED',
   ACTUATOR_UNKNOWN: 'THING_UNKNOWN',
@@ -64,15 +67,24 @@ export function thingOf(deps: ThingDeps, signal: AbortSignal): Thing {
   const { actuators, telemetry } = deps
   const changes = createEmitter<Changes>((err) => deps.log.error({ err }, 'listener failed'))
   let model = modelFrom(deps)
+  let text = JSON.stringify(model)
+  let lookedMs = deps.clock.monotonic()
 
-  /** Sensors are switched on and off without a word to anybody. */
   function look(): ThingModel {
+    lookedMs = deps.clock.monotonic()
     const now = modelFrom(deps)
-    if (JSON.stringify(now) !== JSON.stringify(model)) {
+    const nowText = JSON.stringify(now)
+    if (nowText !== text) {
       model = now
+      text = nowText
       changes.emit('model', undefined)
     }
     return model
+  }
+
+  /** Sensors come and go without a word to anybody: every call would be slow that looked. */
+  function recent(): ThingModel {
+    return deps.clock.monotonic() - lookedMs < RECENT_MS ? model : look()
   }
 
   const isSensor = (name: string): boolean => model.properties[name]?.sensor !== undefined
@@ -89,9 +101,10 @@ export function thingOf(deps: ThingDeps, signal: AbortSignal): Thing {
     actuators.events.on(kind, (told) => changes.emit('change', { ...told, kind }), signal)
   }
   actuators.events.on('model', () => void look(), signal)
+  telemetry.events.on('chosen', () => void look(), signal)
 
   return {
-    model: look,
+    model: recent,
     onChange: (listener) =>
       changes.on('change', ({ name, value, kind }) => listener(name, value, kind)),
     onModel: (listener) => changes.on('model', listener),

@@ -76,6 +76,16 @@ describe('a call is not executed', () => {
     assert.deepEqual(thing.done, ['invoke toggle null'])
   })
 
+  it('when it is a read whose signature is wrong: it is not answered', async () => {
+    const { caller, home } = await pair()
+    await using _ = home
+    const { bytes } = callBy('button', 'lamp', { verb: 'read', name: 'on' })
+    const forged = Uint8Array.from(bytes)
+    forged[forged.length - 1] = (forged.at(-1) ?? 0) ^ 1
+    await assert.rejects(caller.ask('lamp', forged), { code: 'CALLS_BAD_CALL' })
+    assert.equal((await caller.ask('lamp', bytes)).status, 'done')
+  })
+
   it('when it is none at all', async () => {
     const { caller, home, thing } = await pair()
     await using _ = home

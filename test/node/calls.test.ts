@@ -6,7 +6,7 @@ import { openCall, openReceipt } from '../../protocols/calls/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
 import { AT_ONCE, callableHome, lamp } from '../helpers/callable.ts'
 import { virtualClock } from '../helpers/clock.ts'
-import { CONTEXT, START_MS } from '../helpers/telemetry.ts'
+import { CONTEXT, deviceOf, START_MS } from '../helpers/telemetry.ts'
 
 const forever = new AbortController().signal
 
@@ -71,6 +71,43 @@ describe('a call', () => {
       assert.deepEqual(thing.done, asked.name === 'fail' ? ['invoke fail null'] : [])
     })
   }
+
+  it('whose receipt is signed wrongly counts as unknown, and the device is cut off', async () => {
+    const clock = virtualClock()
+    const home = callableHome(clock)
+    await using _ = home
+    const right = deviceOf('lamp')
+    const { key } = right
+    const sign = (bytes: Uint8Array): Uint8Array => right.sign(bytes).map((one) => one ^ 1)
+    await home.start('lamp', { signer: { key, peerId: right.peerId, sign } })
+    const caller = await home.start('button')
+    home.connect('button', 'lamp')
+    const refused: unknown[] = []
+    const states: string[] = []
+    caller.calls.events.on('refused', (facts) => refused.push(facts))
+    caller.calls.events.on('call', ({ receipt, state }) =>
+      states.push(`${state} ${receipt?.status ?? ''}`),
+    )
+    const wanted = { to: key, verb: 'invoke', name: 'toggle' } as const
+    const { id } = await caller.calls.call(wanted, forever)
+    await clock.advance(0)
+    const record = caller.calls.find(toHex(id))
+    assert.deepEqual([record.state, record.receipt], ['unknown', undefined])
+    assert.deepEqual(states, ['sent ', 'unknown '])
+    assert.deepEqual(refused, [{ device: key, code: 'IDENTITY_BAD_SIGNATURE' }])
+    assert.equal(home.network.streams, 0)
+  })
+
+  it('is executed for whoever looks as soon as it is for whoever waits', async () => {
+    const { caller, home, to } = await pair()
+    await using _ = home
+    const { id } = await caller.calls.call({ to, verb: 'invoke', name: 'toggle' }, forever)
+    assert.equal(caller.calls.find(toHex(id)).state, 'executed')
+    assert.deepEqual(
+      caller.calls.list().map(({ state }) => state),
+      ['executed'],
+    )
+  })
 
   it('that never ends gets a receipt that says timeout, and others go on meanwhile', async () => {
     const { caller, clock, home, to } = await pair()

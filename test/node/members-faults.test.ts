@@ -174,7 +174,7 @@ describe('incidents', () => {
     const stop = new AbortController()
     joinIncidents(
       base as never,
-      { incidents, members, mesh: quiet, telemetry: quiet } as never,
+      { calls: quiet, incidents, members, mesh: quiet, telemetry: quiet } as never,
       stop.signal,
     )
     members.events.emit('refused', { device: keyNamed('bob'), code: 'MEMBERS_BAD_OP' })

@@ -51,6 +51,7 @@ function setUp(machine: Machine, events: readonly EventSettings[] = []) {
   const { signal } = stop
   return {
     thing,
+    telemetryEvents,
     told,
     sensors,
     clock,
@@ -112,7 +113,7 @@ describe('what a device is to those who call it', () => {
 
   it('tells when it has more than before', async () => {
     await using machine = lamp()
-    const { thing, sensors, told, measure } = setUp(machine)
+    const { clock, thing, sensors, telemetryEvents, told, measure } = setUp(machine)
     let models = 0
     const off = thing.onModel(() => models++)
     const before = thing.model()
@@ -121,10 +122,15 @@ describe('what a device is to those who call it', () => {
     assert.equal(models, 1)
     assert.notEqual(thing.model(), before)
     assert.deepEqual(told, ['property load=0.7'])
+    sensors.length = 1
+    telemetryEvents.emit('chosen', { sensor: 'load', on: false })
+    assert.equal(models, 2)
+    assert.deepEqual(Object.keys(thing.model().properties), ['button', 'on'])
     off()
     sensors.length = 0
+    await clock.advance(1000)
     assert.deepEqual(Object.keys(thing.model().properties), ['on'])
-    assert.equal(models, 1)
+    assert.equal(models, 2)
   })
 
   it('makes events of its own sensors, once each time', async () => {

@@ -163,6 +163,13 @@ class Engine implements Callee {
       if (decision.kind === 'go' && !decision.plan.reads && decision.counted === undefined) {
         return await this.#act(arrival, decision, { before, started })
       }
+      if (before === undefined && mayRead(arrival, decision)) {
+        const reading = this.#perform(arrival.call, decision.plan)
+        started()
+        // Nothing is moved, and nothing is told before the signature is known to be right.
+        const [outcome] = await Promise.all([reading, requireValid(arrival)])
+        return this.#seal(arrival.call, outcome).bytes
+      }
       await requireValid(arrival)
       await before
       // What is counted is judged again when the one before has been counted.
@@ -304,6 +311,14 @@ class Engine implements Callee {
       store.executed.undo(no)
     }
   }
+}
+
+/** The connection shows who asks, and nothing was counted. */
+function mayRead(
+  { direct }: Arrival,
+  decision: Decision,
+): decision is Extract<Decision, { kind: 'go' }> {
+  return direct && decision.kind === 'go' && decision.plan.reads && decision.counted === undefined
 }
 
 /** @throws IdentityError IDENTITY_BAD_SIGNATURE */

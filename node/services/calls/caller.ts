@@ -36,6 +36,8 @@ export interface CallerParts {
   /** Executes a call to this device itself. */
   readonly here: (bytes: Uint8Array) => Promise<Uint8Array>
   readonly tell: (record: CallRecord) => void
+  /** What this device signs is wrong, as nobody else can have made it. */
+  readonly distrust: (device: Uint8Array, error: IdentityError) => void
   /** Under which key only the last of several calls counts; undefined where each does. */
   readonly coalesceKey: (wanted: WantedCall) => string | undefined
 }
@@ -240,7 +242,28 @@ class Outgoing implements CallerSide {
       open.sent = true
       this.made.move(open, { state: 'sent' })
     }
-    this.#settle(open, this.#checked(call, await answer))
+    await this.#accept(open, await answer)
+  }
+
+  /**
+   * A receipt from the callee itself: the connection shows that it is from there, so whoever waits
+   * has it at once. It is written, told on and counted as proof when its signature was found right.
+   */
+  async #accept(open: Open, bytes: Uint8Array): Promise<void> {
+    const { home, verifier } = this.#deps
+    const { caller, id, to } = open.call
+    let verified = Promise.resolve(false)
+    const begin = (key: Uint8Array, signed: Uint8Array, signature: Uint8Array): boolean => {
+      verified = verifier.verifyLater(key, signed, signature)
+      return true
+    }
+    const expected = { call: id, caller, callee: to }
+    const receipt = openReceipt(bytes, { home, verifier: { verify: begin } }, expected)
+    this.made.answer(open, { state: stateBy(receipt), receipt })
+    if (await verified) return this.#settle(open, receipt)
+    const error = new IdentityError('IDENTITY_BAD_SIGNATURE', 'receipt')
+    this.#parts.distrust(to, error)
+    throw error
   }
 
   /** Whether to try again: after a while, with a connection, and in its time. */

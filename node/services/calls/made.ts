@@ -48,6 +48,11 @@ export interface Made {
   keep(open: Open): void
   /** It came further; told, and written soon. Does nothing once it has come to its end. */
   move(open: Open, progress: Progress): void
+  /**
+   * Whoever waits or looks has it now; `move` follows, which writes it and tells it on. Until then
+   * it counts as before after a restart.
+   */
+  answer(open: Open, progress: Progress): void
   /** As `move`, for one that came to its end without a receipt. */
   late(id: Uint8Array, receipt: (record: CallRecord) => Receipt): void
   /** It was never sent: forget it. */
@@ -83,6 +88,7 @@ interface Entry extends Open {
   readonly fail: (error: Error) => void
   /** On disk, in one state or another. */
   kept: boolean
+  answered?: Progress
 }
 
 type Deps = Pick<CallsDeps, 'clock' | 'home' | 'log' | 'store'>
@@ -130,7 +136,7 @@ class Book implements Made {
 
   record(id: Uint8Array): CallRecord | undefined {
     const entry = this.#entries.get(keyed(id))
-    if (entry !== undefined) return recordNow(entry)
+    if (entry !== undefined) return recordNow({ ...entry, ...entry.answered })
     const row = this.#stored(id)
     return row === undefined ? undefined : recordOf(row, this.#deps.home)
   }
@@ -141,6 +147,13 @@ class Book implements Made {
     this.#deps.store.made.put([rowOf(entry)], true)
     entry.kept = true
     this.#tell(recordNow(entry))
+  }
+
+  answer(open: Open, progress: Progress): void {
+    const entry = this.#entries.get(keyed(open.call.id))
+    if (entry === undefined) return
+    entry.answered = progress
+    entry.settle(recordNow({ ...entry, ...progress }))
   }
 
   move(open: Open, progress: Progress): void {
@@ -178,7 +191,7 @@ class Book implements Made {
 
   list(): CallRecord[] {
     this.flush()
-    return this.#deps.store.made.list(MAX_LISTED).map((row) => recordOf(row, this.#deps.home))
+    return this.#deps.store.made.list(MAX_LISTED).map((row) => this.#recordOf(row))
   }
 
   find(idPrefix: string): CallRecord {
@@ -186,7 +199,7 @@ class Book implements Made {
     if (!/^[0-9a-f]{1,64}$/.test(idPrefix)) throw notFound()
     const [row, other] = this.#deps.store.made.find(idPrefix)
     if (row === undefined) throw notFound()
-    if (other === undefined) return recordOf(row, this.#deps.home)
+    if (other === undefined) return this.#recordOf(row)
     throw new NodeError('NODE_AMBIGUOUS', 'More than one call begins so.', {
       hint: 'Write more of its id, as kith calls shows it.',
     })
@@ -230,6 +243,12 @@ class Book implements Made {
       this.#soon = true
       setImmediate(() => this.flush())
     }
+  }
+
+  #recordOf(row: MadeCall): CallRecord {
+    const entry = this.#entries.get(keyed(row.id))
+    if (entry?.answered !== undefined) return recordNow({ ...entry, ...entry.answered })
+    return recordOf(row, this.#deps.home)
   }
 
   #stored(id: Uint8Array): MadeCall | undefined {

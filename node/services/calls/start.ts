@@ -8,7 +8,8 @@ import {
   serveCalls,
   type CallRow,
 } from '../../../protocols/calls/index.ts'
-import { equalBytes } from '../../../protocols/wire/index.ts'
+import type { IdentityError } from '../../../protocols/identity/index.ts'
+import { equalBytes, toHex } from '../../../protocols/wire/index.ts'
 import { createEmitter } from '../../events.ts'
 import { createCallee, type Callee } from './callee.ts'
 import { createCallerSide } from './caller.ts'
@@ -39,6 +40,7 @@ export async function joinCalls(deps: CallsDeps, signal: AbortSignal): Promise<C
       links,
       here: (bytes) => callee.answer(bytes, signer.key),
       tell: (record) => events.emit('call', record),
+      distrust: (device, err) => distrust(deps, events, device, err),
       coalesceKey: (wanted) => coalesceKey(deps, wanted),
     },
     until,
@@ -84,6 +86,17 @@ export async function joinCalls(deps: CallsDeps, signal: AbortSignal): Promise<C
       await callee.done()
     },
   }
+}
+
+function distrust(
+  { log, mesh }: CallsDeps,
+  events: Calls['events'],
+  device: Uint8Array,
+  err: IdentityError,
+): void {
+  log.error({ err, device: toHex(device) }, 'receipt of a device is signed wrongly')
+  events.emit('refused', { device, code: err.code })
+  mesh.cut(device)
 }
 
 async function describe(

@@ -64,6 +64,7 @@ export interface Sampler {
 }
 
 const MIN_INTERVAL_MS = 1000
+const DESCRIBED_MS = 1000
 /** The shortest time between two readings of what is watched. */
 const WATCHED_MS = 20
 /** Where a source fails again and again it is asked less often, but this often. */
@@ -90,6 +91,7 @@ class SourceSampler implements Sampler {
   readonly #troubles: Troubles
   /** Sources that are being read, each with when that began, monotonic. */
   readonly #busy = new Map<SensorSource, number>()
+  readonly #said = new Map<SensorSource, { readonly infos: SensorInfo[]; readonly atMs: number }>()
   /** Sources that are being read and have changed meanwhile. */
   readonly #changed = new Set<SensorSource>()
   readonly #outlets = new Map<SensorSource, Outlet>()
@@ -195,9 +197,15 @@ class SourceSampler implements Sampler {
     return this.#describe(source).some(({ name }) => this.#isOn(source, name))
   }
 
+  /** What the machine has is looked at once in a second, however often it is asked for. */
   #describe(source: SensorSource): SensorInfo[] {
+    const nowMs = this.#deps.clock.monotonic()
+    const said = this.#said.get(source)
+    if (said !== undefined && nowMs - said.atMs < DESCRIBED_MS) return said.infos
     try {
-      return source.describe()
+      const infos = source.describe()
+      this.#said.set(source, { infos, atMs: nowMs })
+      return infos
     } catch (error) {
       this.#troubles.report(source.id, asError(error))
       return []

@@ -159,7 +159,7 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
 
   return {
     ...asked(deps, shared.shelf),
-    ...measured(sampler),
+    ...measured(sampler, events),
     progress: (device) => follower.progress(device),
     events,
     first: first.promise,
@@ -259,11 +259,18 @@ function asked(
 }
 
 /** What only the sampler knows. */
-function measured(sampler: Sampler): Pick<Telemetry, 'push' | 'sensors' | 'setEnabled'> {
+function measured(
+  sampler: Sampler,
+  events: Shared['events'],
+): Pick<Telemetry, 'push' | 'sensors' | 'setEnabled'> {
   return {
     push: (values) => sampler.push(values),
     sensors: () => sampler.sensors(),
-    setEnabled: (sensor, on) => sampler.setEnabled(sensor, on),
+    setEnabled(sensor, on) {
+      const known = sampler.setEnabled(sensor, on)
+      if (known) events.emit('chosen', { sensor, on })
+      return known
+    },
   }
 }
 
