@@ -93,8 +93,8 @@ export interface ExecutedCalls {
   live(caller: Uint8Array, nowMs: number): { readonly own: number; readonly all: number }
   /** Time of issue of the newest call of `caller` that acted; undefined for none. */
   newestIssueMs(caller: Uint8Array, verb: string, name: string): number | undefined
-  /** What acted, newest first, with its receipt; of all affordances where `name` is undefined. */
-  history(name: string | undefined): Iterable<KeptCall>
+  /** What acted, newest first, with its receipt; of all affordances where `names` is undefined. */
+  history(names: readonly string[] | undefined): Iterable<KeptCall>
   /** Do not execute this call, should it come; on disk when this returns. */
   cancel(id: Uint8Array, caller: Uint8Array, untilMs: number): void
   isCancelled(id: Uint8Array, caller: Uint8Array): boolean
@@ -227,15 +227,16 @@ function pastCalls(db: DatabaseSync): Pick<ExecutedCalls, 'history' | 'newestIss
   )
   const page = db.prepare(
     `SELECT no, verb, name, call, receipt FROM calls_executed
-     WHERE no < :before AND acted = 1 AND receipt IS NOT NULL AND (:name IS NULL OR name = :name)
+     WHERE no < :before AND acted = 1 AND receipt IS NOT NULL AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
      ORDER BY no DESC LIMIT ${PAGE}`,
   )
   return {
     newestIssueMs: (caller, verb, name) =>
       (newest.get(caller, verb, name)?.['newest'] ?? undefined) as number | undefined,
-    *history(name) {
+    *history(names) {
+      const list = names === undefined ? null : JSON.stringify(names)
       for (let before = Number.MAX_SAFE_INTEGER; ;) {
-        const rows = page.all({ before, name: name ?? null }) as Row[]
+        const rows = page.all({ before, names: list }) as Row[]
         yield* rows as unknown as KeptCall[]
         if (rows.length < PAGE) return
         before = rows.at(-1)?.['no'] as number

@@ -49,7 +49,7 @@ export const LAMP: ThingModel = {
     power: { schema: { type: 'number' }, readable: true, writable: false, observable: true },
   },
   actions: {
-    toggle: {},
+    toggle: { changes: ['on'] },
     blink: {
       input: {
         type: 'object',

@@ -106,6 +106,7 @@ const action: fc.Arbitrary<ActionModel> = optional({
   safe: fc.boolean(),
   idempotent: fc.boolean(),
   coalesce: fc.boolean(),
+  changes: fc.constantFrom(['on'], ['on', 'room.temperature']),
   deadlineMs: fc.integer({ min: 1, max: 600_000 }),
 })
 const event: fc.Arbitrary<EventModel> = optional({ data: dataSchema, description: text })

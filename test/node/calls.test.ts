@@ -244,7 +244,13 @@ describe('why something was done', () => {
       executed.map(({ name }) => name),
       ['on', 'toggle'],
     )
-    assert.equal((await caller.calls.why(to, 'on', 10, forever)).length, 1)
+    const ofOn = await caller.calls.why(to, 'on', 10, forever)
+    assert.deepEqual(
+      ofOn.map(({ verb, name }) => `${verb} ${name}`),
+      ['invoke toggle', 'write on'],
+    )
+    assert.equal((await caller.calls.why(to, 'toggle', 10, forever)).length, 1)
+    assert.deepEqual(await caller.calls.why(to, 'level', 10, forever), [])
     assert.equal((await caller.calls.why(to, undefined, 1, forever)).length, 1)
   })
 

@@ -53,7 +53,7 @@ const LAMP: ThingModel = {
     },
   },
   actions: {
-    toggle: { idempotent: false },
+    toggle: { idempotent: false, changes: ['on'] },
     fade: {
       input: {
         type: 'object',
@@ -144,7 +144,11 @@ describe("a device's description", () => {
         },
       },
       actions: {
-        toggle: { idempotent: false, forms: form('actions', 'toggle', ['invokeaction']) },
+        toggle: {
+          idempotent: false,
+          'kith:changes': ['on'],
+          forms: form('actions', 'toggle', ['invokeaction']),
+        },
         fade: {
           input: {
             type: 'object',
@@ -199,6 +203,8 @@ describe('a description for a guest', () => {
     const allows = (right: Right, name: string) => rights.has(`${right} ${name}`)
     const left = onlyAllowed(LAMP, allows)
     const { on, pin } = LAMP.properties
+    const toggle = onlyAllowed(LAMP, (right) => right === 'invoke').actions['toggle']
+    assert.deepEqual(toggle, { idempotent: false })
     assert.deepEqual(left, {
       ...LAMP,
       properties: { on: { ...on, writable: false }, pin },
@@ -279,12 +285,16 @@ describe("a stranger's description", () => {
       otherForms: { forms: [{ op: 'queryaction' }] },
       badSchema: { forms, input: { type: 'float' } },
       deadline: { forms, 'kith:deadlineMs': 'soon', safe: 'yes', description: 5 },
+      changing: { forms, 'kith:changes': ['on', 5, '../on', 'constructor', 'level'] },
+      changed: { forms, 'kith:changes': 'on' },
       patterned: { forms, input: { type: 'string', pattern: '(a+)+$', format: 'uri' } },
       nothing: null,
     }
     assert.deepEqual(read({ actions })?.actions, {
       good: {},
       deadline: {},
+      changing: { changes: ['on', 'level'] },
+      changed: {},
       patterned: { input: { type: 'string' } },
     })
     assert.deepEqual(read({ properties: [], actions: 5, events: null }), {

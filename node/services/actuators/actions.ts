@@ -91,6 +91,7 @@ export function actionModel(settings: ActionSettings): ActionModel {
     coalesce,
     deadlineMs,
     ...(description === undefined ? {} : { description }),
+    ...('property' in settings ? { changes: [settings.property] } : {}),
     ...(input === undefined ? {} : { input }),
     ...outputSchema(settings),
   }

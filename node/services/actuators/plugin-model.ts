@@ -78,8 +78,17 @@ function actionOf(part: Members): ActionModel {
     ...schemas(part, ['input', 'output']),
     ...described(part),
     ...flags(part, ['safe', 'idempotent', 'coalesce']),
+    ...changesIn(part['changes']),
     ...(deadlineMs === undefined ? {} : { deadlineMs: Math.round(Number(deadlineMs)) }),
   }
+}
+
+function changesIn(written: Json | undefined): { readonly changes?: readonly string[] } {
+  if (written === undefined) return {}
+  const names: readonly unknown[] = Array.isArray(written) ? written : [undefined]
+  const changes = names.filter((name) => typeof name === 'string').filter(isName)
+  if (changes.length < names.length || names.length > MAX_PARTS) throw new RangeError('changes')
+  return { changes }
 }
 
 function eventOf(part: Members): EventModel {

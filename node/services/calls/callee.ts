@@ -6,7 +6,13 @@
  *
  * Not here: the stream, who may call, and what is moved.
  */
-import { openCall, type Call, type CallRow, type Receipt } from '../../../protocols/calls/index.ts'
+import {
+  openCall,
+  type Call,
+  type CallRow,
+  type Receipt,
+  type ThingModel,
+} from '../../../protocols/calls/index.ts'
 import { IdentityError } from '../../../protocols/identity/index.ts'
 import { equalBytes } from '../../../protocols/wire/index.ts'
 import { cancelledBy, inOrder, supersededOf } from './batch.ts'
@@ -106,11 +112,14 @@ class Engine implements Callee {
   }
 
   why(peer: Uint8Array, name: string | undefined, limit: number): CallRow[] {
-    const { rights, signer, store } = this.#deps
+    const { rights, signer, store, thing } = this.#deps
+    const actions = name === undefined ? [] : changersOf(name, thing.model())
+    const names = name === undefined ? undefined : [name, ...actions]
     const allows = equalBytes(peer, signer.key) ? () => true : rights.allows(peer)
     const rows: CallRow[] = []
-    for (const row of store.executed.history(name)) {
+    for (const row of store.executed.history(names)) {
       const verb = row.verb === 'write' ? 'write' : 'invoke'
+      if (name !== undefined && row.name !== name && verb === 'write') continue
       if (!allows(verb, row.name) && !allows('read', row.name)) continue
       if (rows.length >= limit) break
       rows.push({ call: row.call, receipt: row.receipt })
@@ -311,6 +320,12 @@ class Engine implements Callee {
       store.executed.undo(no)
     }
   }
+}
+
+/** Actions that set this property, by what the device says of them now. */
+function changersOf(property: string, { actions }: ThingModel): string[] {
+  const all = Object.entries(actions)
+  return all.filter(([, one]) => one.changes?.includes(property)).map(([name]) => name)
 }
 
 /** The connection shows who asks, and nothing was counted. */

@@ -53,12 +53,12 @@ export async function joinCalls(deps: CallsDeps, signal: AbortSignal): Promise<C
         clock,
         answer: (bytes) => callee.answer(bytes, peer),
         describe: () => {
-          if (!rights.isActive(peer)) throw new CallsError('CALLS_FORBIDDEN')
+          requireActive(deps, peer)
           return deps.describe(peer)
         },
         observe: (_, name, observing) => observed(deps, peer, name, observing),
         why: (_, name, limit) => {
-          if (!rights.isActive(peer)) throw new CallsError('CALLS_FORBIDDEN')
+          requireActive(deps, peer)
           return callee.why(peer, name, limit)
         },
         onFailure: (err) => log.error({ err }, 'question cannot be answered'),
@@ -97,6 +97,11 @@ function distrust(
   log.error({ err, device: toHex(device) }, 'receipt of a device is signed wrongly')
   events.emit('refused', { device, code: err.code })
   mesh.cut(device)
+}
+
+/** @throws CallsError CALLS_FORBIDDEN */
+function requireActive({ rights }: CallsDeps, peer: Uint8Array): void {
+  if (!rights.isActive(peer)) throw new CallsError('CALLS_FORBIDDEN')
 }
 
 async function describe(
