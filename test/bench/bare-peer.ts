@@ -2,7 +2,7 @@
  * The peer to compare with: a libp2p node with the modules that Kith uses and nothing else, in a
  * process of its own. It says where it listens, who connected, and how long echoes and questions took.
  *
- *   bare-peer.ts listen [--mdns]      bare-peer.ts dial ADDRESS
+ *   bare-peer.ts listen [--mdns] [--file=FILE]      bare-peer.ts dial ADDRESS
  */
 import process from 'node:process'
 
@@ -17,16 +17,22 @@ import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 
+import { writeSmallFile } from '../../node/machine/bounded.ts'
+
 const ECHO = '/bench/echo/1.0.0'
 /** Its first question begins with the lengths of questions and answers, two bytes each. */
 const ASK = '/bench/ask/1.0.0'
 
 const [mode, ...rest] = process.argv.slice(2)
+/** Written before each answer. */
+const file = rest.find((one) => one.startsWith('--file='))?.slice('--file='.length)
 const node = await createLibp2p({
   addresses: { listen: ['/ip6/::1/tcp/0'] },
   transports: [tcp({ dialOpts: { noDelay: true }, listenOpts: { noDelay: true } })],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
+  // It would end a connection that answers late on a busy machine.
+  connectionMonitor: { enabled: false },
   services: { identify: identify(), ping: ping() },
   peerDiscovery: rest.includes('--mdns') ? [mdns()] : [],
 })
@@ -82,7 +88,8 @@ async function reply(stream: Stream): Promise<void> {
   const bytes = lengths.getUint16(0)
   const payload = new Uint8Array(lengths.getUint16(2))
   await pipe.read({ bytes: bytes - head.length })
-  for (;;) {
+  for (let i = 0; ; i++) {
+    if (file !== undefined) await writeSmallFile(file, String(i % 100))
     await pipe.write(payload)
     await pipe.read({ bytes })
   }

@@ -38,6 +38,10 @@ home.calls.events.on(
   stop.signal,
 )
 home.mesh.events.on('connect', () => process.send?.({ type: 'connected' }), stop.signal)
+if (home.telemetry.sensors().some(({ name }) => name === 'position')) {
+  await home.telemetry.first
+  home.telemetry.push([{ sensor: 'position', value: 50 }])
+}
 if (home.mesh.peers().length > 0) process.send?.({ type: 'connected' })
 
 process.on('message', (message) => void obey(message as Wish))
@@ -59,7 +63,8 @@ async function call({ verb, count }: Extract<Wish, { type: 'call' }>): Promise<v
   const tookMs: number[] = []
   for (let i = 0; i < count; i++) {
     const args = verb === 'read' ? {} : { args: i % 100 }
-    const wanted: WantedCall = { to, verb, name: 'level', ...args }
+    const name = verb === 'read' ? 'position' : 'level'
+    const wanted: WantedCall = { to, verb, name, ...args }
     const startedMs = nowMs()
     const record = await home.calls.call(wanted, stop.signal)
     tookMs.push(nowMs() - startedMs)

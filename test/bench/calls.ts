@@ -1,13 +1,12 @@
 /**
  * A call on an open connection, from `call` to its checked receipt, beside a bare stream that carries
- * as many bytes each way, and beside the same command as MQTT 5 request and response. The called
- * property is a small file; the MQTT callee reads and writes such a file too, the bare peer does not.
+ * as many bytes each way, and beside the same command as MQTT 5 request and response. What is read
+ * is in memory; what is written is a small file, which all three write before they answer.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { readSmallFile, writeSmallFile } from '../../node/machine/bounded.ts'
 import { hasBroker, startBroker } from './broker.ts'
 import { atMost, quantile, ratios, row, type Goal, type Result, type Row } from './figures.ts'
 import { makePair } from './home.ts'
@@ -69,28 +68,45 @@ export async function benchCalls(root: string): Promise<Result> {
     await writeFile(file, '0')
     const settings = {
       caller: '',
-      callee: `[property.level]\ntype = "file"\npath = "${file}"\nvalue = "integer"\nmin = 0\nmax = 100\n`,
+      callee: `[property.level]\ntype = "file"\npath = "${file}"\nvalue = "integer"\nmin = 0\nmax = 100\n[sensor.position]\ntype = "push"\n`,
     }
     await using onDisk = await connectSides(path.join(root, 'calls'), 4760, settings)
     await using inMemory = await connectSides(memory, 4770, settings)
-    await using listener = startProcess([BARE_PEER, 'listen'])
-    const { address } = await listener.next<{ address: string }>('listening')
-    await using dialler = startProcess([BARE_PEER, 'dial', address])
-    await dialler.next('connected')
-    return await besideMqtt(root, file, { onDisk, inMemory, dialler })
+    await using read = await bareStream()
+    await using write = await bareStream(`--file=${file}`)
+    const bare = { read: read.dialler, write: write.dialler }
+    return await besideMqtt(root, file, { onDisk, inMemory, bare })
   } finally {
     await rm(memory, { recursive: true, force: true })
+  }
+}
+
+interface Bare extends AsyncDisposable {
+  readonly dialler: Measured
+}
+
+async function bareStream(...flags: readonly string[]): Promise<Bare> {
+  const listener = startProcess([BARE_PEER, 'listen', ...flags])
+  const { address } = await listener.next<{ address: string }>('listening')
+  const dialler = startProcess([BARE_PEER, 'dial', address])
+  await dialler.next('connected')
+  return {
+    dialler,
+    async [Symbol.asyncDispose]() {
+      await Promise.all([dialler, listener].map((one) => one[Symbol.asyncDispose]()))
+    },
   }
 }
 
 interface Ours {
   readonly onDisk: Sides
   readonly inMemory: Sides
-  readonly dialler: Measured
+  /** Who asks, over a bare stream, another that does as much. */
+  readonly bare: Readonly<Record<Verb, Measured>>
 }
 
 async function besideMqtt(root: string, file: string, ours: Ours): Promise<Result> {
-  if (!hasBroker()) return measure(file, ours, undefined)
+  if (!hasBroker()) return measure(ours, undefined)
   const dir = path.join(root, 'calls-mqtt')
   await mkdir(dir, { recursive: true })
   await using broker = await startBroker(dir)
@@ -99,7 +115,7 @@ async function besideMqtt(root: string, file: string, ours: Ours): Promise<Resul
   await using callee = start('callee')
   await using caller = start('caller')
   await Promise.all([callee.next('connected'), caller.next('connected')])
-  return await measure(file, ours, caller)
+  return await measure(ours, caller)
 }
 
 interface Figures {
@@ -107,10 +123,11 @@ interface Figures {
   readonly mqtt: Percentiles
   readonly disk: Percentiles
   readonly free: Percentiles
-  readonly file: number[]
+  /** A bare stream on which nothing is done. */
+  readonly idle: Percentiles
 }
 
-async function measure(file: string, ours: Ours, mqtt: Measured | undefined): Promise<Result> {
+async function measure(ours: Ours, mqtt: Measured | undefined): Promise<Result> {
   const lengths = await lengthsOf(ours.onDisk)
   const parts = []
   for (const verb of VERBS) {
@@ -119,24 +136,24 @@ async function measure(file: string, ours: Ours, mqtt: Measured | undefined): Pr
       mqtt: empty(),
       disk: empty(),
       free: empty(),
-      file: [],
+      idle: empty(),
     }
     for (let round = 0; round <= ROUNDS; round++) await one(round > 0)
     parts.push(part(verb, figures, mqtt !== undefined))
 
     async function one(counts: boolean): Promise<void> {
-      const { dialler, inMemory, onDisk } = ours
-      const bare = await bareTrips(dialler, lengths)
+      const { inMemory, onDisk } = ours
+      const bare = await bareTrips(ours.bare[verb], lengths)
+      const idle = verb === 'read' ? bare : await bareTrips(ours.bare.read, lengths)
       const disk = await calls(onDisk.caller, verb)
       const free = await calls(inMemory.caller, verb)
       const theirs = mqtt === undefined ? [] : await calls(mqtt, verb)
-      const alone = await fileAlone(file, verb)
       if (!counts) return
       note(figures.bare, bare)
+      note(figures.idle, idle)
       note(figures.disk, disk)
       note(figures.free, free)
       if (mqtt !== undefined) note(figures.mqtt, theirs)
-      figures.file.push(quantile(alone, 0.5))
     }
   }
   const { bytes, answerBytes } = lengths
@@ -152,7 +169,7 @@ async function measure(file: string, ours: Ours, mqtt: Measured | undefined): Pr
 
 function part(
   verb: Verb,
-  { bare, mqtt, disk, free, file }: Figures,
+  { bare, mqtt, disk, free, idle }: Figures,
   hasMqtt: boolean,
 ): { rows: Row[]; goals: Goal[] } {
   const ratio = ratios(disk.p50, bare.p50)
@@ -160,7 +177,7 @@ function part(
   const rows = [
     row(`${verb}: as many bytes over an open libp2p stream, p50`, 'ms', bare.p50),
     row('the same, p99', 'ms', bare.p99),
-    row(`${verb}: the file alone, p50`, 'ms', file),
+    ...(verb === 'read' ? [] : [row('the same without the file, p50', 'ms', idle.p50)]),
     row(`${verb}: call, both data folders on disk, p50`, 'ms', disk.p50),
     row('the same, p99', 'ms', disk.p99),
     row(`${verb}: call, both data folders in memory, p50`, 'ms', free.p50),
@@ -206,16 +223,6 @@ async function bareTrips(dialler: Measured, lengths: Lengths): Promise<readonly 
 async function calls(caller: Measured, verb: Verb): Promise<readonly number[]> {
   caller.send({ type: 'call', verb, count: CALLS })
   return (await caller.next<{ tookMs: readonly number[] }>('called')).tookMs
-}
-
-async function fileAlone(file: string, verb: Verb): Promise<readonly number[]> {
-  const tookMs: number[] = []
-  for (let i = 0; i < CALLS; i++) {
-    const startedMs = performance.now()
-    await (verb === 'read' ? readSmallFile(file) : writeSmallFile(file, String(i % 100)))
-    tookMs.push(performance.now() - startedMs)
-  }
-  return tookMs
 }
 
 function empty(): Percentiles {
