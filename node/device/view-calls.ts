@@ -67,11 +67,11 @@ export function callsView(base: DeviceBase, requireHome: () => Home): CallsView 
       const model = values && live ? modelOf(text) : undefined
       return model === undefined ? told : { ...told, values: await valuesOf(target, model, signal) }
     },
-    readProperty: (ref, name, options, signal) =>
+    readProperty: async (ref, name, options, signal) =>
       perform(find(ref), { verb: 'read', name }, options, signal),
-    writeProperty: ({ ref, name }, args, options, signal) =>
+    writeProperty: async ({ ref, name }, args, options, signal) =>
       perform(find(ref), { verb: 'write', name, args }, options, signal),
-    invokeAction: ({ ref, name }, args, options, signal) =>
+    invokeAction: async ({ ref, name }, args, options, signal) =>
       perform(find(ref), { verb: 'invoke', name, args }, options, signal),
     async *observe(ref, name, signal) {
       const { calls, key } = find(ref)

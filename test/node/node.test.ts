@@ -127,6 +127,7 @@ describe('a device in its folder', () => {
 })
 
 describe('a device without a home', () => {
+  const ON = { ref: 'kitchen', name: 'on' }
   const none = ['NODE_NO_HOME']
   const asked: readonly [
     keyof NodeView,
@@ -153,6 +154,15 @@ describe('a device without a home', () => {
     ['trust', (view) => view.trust('kitchen'), none],
     ['incidents', (view) => view.incidents({}), none],
     ['exportLogs', (view) => all(view.exportLogs({ devices: [] }, forever)), none],
+    ['description', (view) => view.description('kitchen', {}, forever), none],
+    ['readProperty', (view) => view.readProperty('kitchen', 'on', {}, forever), none],
+    ['writeProperty', (view) => view.writeProperty(ON, true, {}, forever), none],
+    ['invokeAction', (view) => view.invokeAction(ON, undefined, {}, forever), none],
+    ['observe', (view) => all(view.observe('kitchen', 'on', forever)), none],
+    ['calls', (view) => view.calls(), none],
+    ['callById', (view) => view.callById('ab', {}, forever), none],
+    ['cancelCall', (view) => view.cancelCall('ab', forever), none],
+    ['why', (view) => view.why('kitchen', {}, forever), none],
   ]
   it('says so where it needs one, and answers all else', async () => {
     await using made = folders()
@@ -183,6 +193,7 @@ describe('a device without a home', () => {
       'openPairing',
       'doctor',
       'config',
+      'power',
       'events',
       'reset',
       'createHome',
