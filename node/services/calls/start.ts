@@ -52,15 +52,9 @@ export async function joinCalls(deps: CallsDeps, signal: AbortSignal): Promise<C
         peer,
         clock,
         answer: (bytes) => callee.answer(bytes, peer),
-        describe: () => {
-          requireActive(deps, peer)
-          return deps.describe(peer)
-        },
+        describe: () => deps.describe(requireActive(deps, peer)),
         observe: (_, name, observing) => observed(deps, peer, name, observing),
-        why: (_, name, limit) => {
-          requireActive(deps, peer)
-          return callee.why(peer, name, limit)
-        },
+        why: (_, name, limit) => callee.why(requireActive(deps, peer), name, limit),
         onFailure: (err) => log.error({ err }, 'question cannot be answered'),
       },
       AbortSignal.any([until, streamSignal]),
@@ -100,8 +94,9 @@ function distrust(
 }
 
 /** @throws CallsError CALLS_FORBIDDEN */
-function requireActive({ rights }: CallsDeps, peer: Uint8Array): void {
+function requireActive({ rights }: CallsDeps, peer: Uint8Array): Uint8Array {
   if (!rights.isActive(peer)) throw new CallsError('CALLS_FORBIDDEN')
+  return peer
 }
 
 async function describe(
