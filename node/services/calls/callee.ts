@@ -176,8 +176,9 @@ class Engine implements Callee {
         const reading = this.#perform(arrival.call, decision.plan)
         started()
         // Nothing is moved, and nothing is told before the signature is known to be right.
-        const [outcome] = await Promise.all([reading, requireValid(arrival)])
-        return this.#seal(arrival.call, outcome).bytes
+        const { bytes } = this.#seal(arrival.call, await reading)
+        await requireValid(arrival)
+        return bytes
       }
       await requireValid(arrival)
       await before
