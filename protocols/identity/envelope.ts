@@ -15,6 +15,7 @@ export type DocumentKind =
   | 'receipt'
   | 'incident'
   | 'schedule'
+  | 'update-report'
 
 export interface Context {
   readonly kind: DocumentKind
