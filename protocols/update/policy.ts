@@ -157,7 +157,7 @@ export function withUpdatePolicy(policy: Uint8Array, update: UpdatePolicy): Uint
   requireOnce(update.channels.map(({ name }) => name))
   parts.set(
     UPDATE_PART,
-    inPolicy(() => part.toWire({ channels: update.channels, rollout: said(update.rollout) })),
+    inPolicy(() => part.toWire({ channels: update.channels, rollout: unusual(update.rollout) })),
   )
   const encoded = inPolicy(() => encodeCbor(new Map([...parts].toSorted(([a], [b]) => a - b))))
   if (encoded.length > BOUNDS.maxPolicyBytes) bad(`${encoded.length} bytes`)
@@ -179,7 +179,7 @@ export function formatWindow({ from, to }: Window): string {
 }
 
 /** Without what is as it would be anyway: a policy has little room. */
-function said(all: Rollout): Said {
+function unusual(all: Rollout): Said {
   const kept = Object.entries(all).filter(([name, value]) => {
     const usual: unknown = (DEFAULT_ROLLOUT as Readonly<Record<string, unknown>>)[name]
     return value !== undefined && JSON.stringify(value) !== JSON.stringify(usual)
