@@ -126,7 +126,10 @@ class FileBlobs implements BlobStore {
   readonly #pins: BlobPins
   /** By hash; the least recently used first. */
   readonly #entries = new Map<string, Entry>()
+  /** Puts that are not done, by hash. */
   readonly #writing = new Map<string, Promise<void>>()
+  /** Those of them whose bytes are counted already. */
+  readonly #reserved = new Set<Promise<void>>()
   readonly #listeners = new Set<(hash: Uint8Array, why: GoneWhy) => void>()
   #dirty: Entry[] = []
   #dirtyBytes = 0
@@ -233,7 +236,7 @@ class FileBlobs implements BlobStore {
       await this.#remove(entry).catch(refuse)
       this.#tell(entry, 'elsewhere')
     }
-    await this.#makeRoom(0)
+    while (this.#bytes > this.#maxBytes && (await this.#letOneGo()));
   }
 
   onGone(listener: (hash: Uint8Array, why: GoneWhy) => void): () => void {
@@ -248,21 +251,35 @@ class FileBlobs implements BlobStore {
 
   async #write(hex: string, blob: Blob): Promise<void> {
     const file = blobFileOf(hex, blob)
-    // Counted before there is anything to wait for, so that writes at one time share one bound.
-    this.#bytes += file.length
-    try {
-      if (!(await this.#makeRoom(0))) throw new BlobError('BLOBS_FULL')
-      await this.#requireRoom(file.length)
-      while (!(await this.#writeOnce(file, blob.bytes))) {
-        if (!(await this.#makeRoom(file.length))) throw new BlobError('BLOBS_DISK_FULL')
-      }
-    } finally {
+    await this.#reserve(file.length)
+    const work = this.#writeFile(file, blob.bytes)
+    this.#reserved.add(work)
+    await work.finally(() => {
+      this.#reserved.delete(work)
       this.#bytes -= file.length
-    }
+    })
     const entry = { ...file, usedMs: this.#clock.now() }
     this.#add(entry)
     this.#dirty.push(entry)
     this.#dirtyBytes += entry.length
+  }
+
+  /** Have `length` bytes under the bound counted as taken. @throws BlobError BLOBS_FULL */
+  async #reserve(length: number): Promise<void> {
+    while (this.#bytes + length > this.#maxBytes) {
+      if (await this.#letOneGo()) continue
+      if (this.#reserved.size === 0) throw new BlobError('BLOBS_FULL')
+      // What is written now can go then.
+      await Promise.race(this.#reserved).catch(() => undefined)
+    }
+    this.#bytes += length
+  }
+
+  async #writeFile(file: BlobFile, bytes: Uint8Array): Promise<void> {
+    await this.#requireRoom(file.length)
+    while (!(await this.#writeOnce(file, bytes))) {
+      if (!(await this.#letOneGo())) throw new BlobError('BLOBS_DISK_FULL')
+    }
   }
 
   /** False where the disk is full. */
@@ -283,25 +300,27 @@ class FileBlobs implements BlobStore {
       const { bavail, bsize } = await statfs(this.#root).catch(refuse)
       const room = bavail * bsize - this.#minFreeBytes
       if (room >= length) this.#roomBytes = Math.max(length, room / 2)
-      else if (!(await this.#makeRoom(length))) throw new BlobError('BLOBS_DISK_FULL')
+      else if (!(await this.#letOneGo())) throw new BlobError('BLOBS_DISK_FULL')
     }
     this.#roomBytes -= length
   }
 
-  /**
-   * Bring the store under its bound, and give at least `bytes` back to the disk. False where only
-   * pinned ones are left.
-   */
-  async #makeRoom(bytes: number): Promise<boolean> {
-    let given = 0
+  /** Delete the one that was not used for longest. False where only pinned ones are left. */
+  async #letOneGo(): Promise<boolean> {
+    let left = this.#entries.size
     for (const entry of this.#entries.values()) {
-      if (this.#bytes <= this.#maxBytes && given >= bytes) return true
-      if (this.#pins.isPinned(entry.hex)) continue
+      if (left-- === 0) return false
+      if (this.#pins.isPinned(entry.hex)) {
+        // To the end, so that the next search does not pass it again.
+        this.#entries.delete(entry.hex)
+        this.#entries.set(entry.hex, entry)
+        continue
+      }
       await this.#remove(entry).catch(refuse)
       this.#tell(entry, 'room')
-      given += entry.length
+      return true
     }
-    return this.#bytes <= this.#maxBytes && given >= bytes
+    return false
   }
 
   #add(entry: Entry): void {
