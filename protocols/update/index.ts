@@ -42,3 +42,5 @@ export {
 } from './report.ts'
 export type { Phase, UpdateReport, UpdateReportContent } from './report.ts'
 export { bitsOfRuns, countBits, hasBit, runsOfBits, setBit } from './runs.ts'
+export { createSwarm, isBusy, step, TUNING } from './swarm/index.ts'
+export type { SwarmAction, SwarmConfig, SwarmEvent, SwarmState, Tuning } from './swarm/index.ts'

@@ -1,0 +1,150 @@
+/**
+ * What is asked of whom: rarest first, as many as the way to a peer holds, chunks of its choice from
+ * the one that has all while others have nothing to give, and the last ones from two. SPEC.md "Swarm".
+ */
+import { hasBit } from '../runs.ts'
+import { isComplete, release, unask, type Out, type Peer, type SwarmState } from './state.ts'
+
+/** Chunks that are compared before the rarest of them is taken. */
+const MAX_COMPARED = 512
+/** A sample of a peer's rate takes this long at the least. */
+const SAMPLE_MS = 100
+/** More than this many losses in a row, and a peer is asked no more for a while. */
+const MAX_LOSSES = 16
+/** Second requests for one chunk. */
+const MAX_HOLDERS = 2
+
+export function askAll(state: SwarmState, nowMs: number, out: Out): void {
+  if (state.missing === 0) return
+  for (const peer of state.ring) ask(state, peer, nowMs, out)
+}
+
+/** Ask `peer` for what it can give, up to its window. */
+export function ask(state: SwarmState, peer: Peer, nowMs: number, out: Out): void {
+  if (state.missing === 0 || nowMs < peer.benchedUntilMs) return
+  if (peer.open.size + peer.credit === 0) peer.lastMs = nowMs
+  if (isSource(state, peer, nowMs)) {
+    const more = Math.min(peer.window, state.missing) - peer.open.size - peer.credit
+    if (more <= 0) return
+    peer.credit += more
+    out.push({ type: 'credit', peer: peer.name, count: more })
+    return
+  }
+  const chunks: number[] = []
+  while (peer.open.size < peer.window) {
+    const n = pick(state, peer) ?? second(state, peer, nowMs)
+    if (n === undefined) break
+    state.free.remove(n)
+    state.asked.set(n, [...(state.asked.get(n) ?? []), peer])
+    peer.open.set(n, nowMs)
+    chunks.push(n)
+  }
+  if (chunks.length > 0) out.push({ type: 'want', peer: peer.name, chunks })
+}
+
+/** It has all, and there is something that nobody else has: it knows best what to hand out. */
+function isSource(state: SwarmState, peer: Peer, nowMs: number): boolean {
+  return state.lonely > 0 && isComplete(state, peer) && nowMs >= peer.byNumberUntilMs
+}
+
+/** The rarest that it has; among equals any. */
+function pick({ avail, below, free }: SwarmState, { bits }: Peer): number | undefined {
+  const { size } = free
+  if (size === 0) return undefined
+  const start = below(size)
+  let best: number | undefined
+  let bestAvail = Infinity
+  for (let i = 0; i < size; i++) {
+    if (best !== undefined && i >= MAX_COMPARED) break
+    const n = free.at((start + i) % size) ?? 0
+    const rarity = avail[n] ?? 0
+    if (rarity >= bestAvail || !hasBit(bits, n)) continue
+    best = n
+    bestAvail = rarity
+    if (rarity === 1) break
+  }
+  return best
+}
+
+/** All is asked for: what has taken long already is asked of one more. */
+function second(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
+  if (state.free.size > 0) return undefined
+  for (const [n, holders] of state.asked) {
+    if (holders.length >= MAX_HOLDERS || !hasBit(peer.bits, n) || peer.open.has(n)) continue
+    const [first] = holders
+    const sinceMs = first?.open.get(n) ?? nowMs
+    if (nowMs - sinceMs >= state.tuning.secondMs) return n
+  }
+  return undefined
+}
+
+/** A chunk came from `peer`: see whether it can be asked for more at once. */
+export function sample(state: SwarmState, peer: Peer, n: number, nowMs: number): void {
+  peer.lastMs = nowMs
+  peer.losses = 0
+  peer.benchMs = state.tuning.firstBenchMs
+  peer.sampled++
+  peer.sampledBytes += state.sizeOf(n)
+  const tookMs = nowMs - peer.sampledMs
+  if (tookMs < SAMPLE_MS || peer.sampled < peer.window) return
+  const rate = peer.sampledBytes / tookMs
+  if (rate > peer.rate * 1.1) peer.window = Math.min(state.tuning.maxWindow, peer.window * 2)
+  else if (rate < peer.rate * 0.7) peer.window = Math.max(2, peer.window >> 1)
+  peer.rate = rate
+  peer.sampledMs = nowMs
+  peer.sampledBytes = 0
+  peer.sampled = 0
+}
+
+/** Nothing more is due from `peer` for `n`: the others who were asked need not send it. */
+export function settle(state: SwarmState, n: number, out: Out): void {
+  for (const peer of state.asked.get(n) ?? []) {
+    peer.open.delete(n)
+    peer.withdrawn.add(n)
+    out.push({ type: 'cancel', peer: peer.name, chunks: [n] })
+  }
+  state.asked.delete(n)
+}
+
+/** It said that it has these no more. */
+export function noteLosses(state: SwarmState, peer: Peer, lost: number, nowMs: number): void {
+  peer.losses += lost
+  if (peer.losses <= MAX_LOSSES) return
+  peer.losses = 0
+  bench(state, peer, nowMs)
+}
+
+/** What time alone shows: peers that owe and do not send, credit that is not used. */
+export function watch(state: SwarmState, nowMs: number, out: Out): void {
+  if (state.missing === 0) return
+  const { creditMs, silentMs } = state.tuning
+  for (const peer of state.ring) {
+    const quietMs = nowMs - peer.lastMs
+    if (peer.open.size > 0 && quietMs >= silentMs) {
+      const chunks = withdraw(state, peer)
+      out.push({ type: 'cancel', peer: peer.name, chunks })
+      bench(state, peer, nowMs)
+    } else if (peer.credit > 0 && quietMs >= creditMs && nowMs >= peer.byNumberUntilMs) {
+      peer.byNumberUntilMs = nowMs + state.tuning.maxBenchMs
+      peer.lastMs = nowMs
+    }
+  }
+}
+
+/** All that was asked of `peer` may be asked of others. */
+export function withdraw(state: SwarmState, peer: Peer): number[] {
+  const chunks = [...peer.open.keys()]
+  for (const n of chunks) {
+    unask(state, peer, n)
+    peer.withdrawn.add(n)
+    release(state, n)
+  }
+  return chunks
+}
+
+function bench(state: SwarmState, peer: Peer, nowMs: number): void {
+  peer.window = 1
+  peer.rate = 0
+  peer.benchedUntilMs = nowMs + peer.benchMs
+  peer.benchMs = Math.min(2 * peer.benchMs, state.tuning.maxBenchMs)
+}

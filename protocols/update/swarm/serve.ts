@@ -1,0 +1,109 @@
+/**
+ * What is sent to whom: peers in turn, a chunk each; what one asked for, or, on credit, what nobody
+ * has yet. SPEC.md "Swarm".
+ */
+import { BOUNDS } from '../protocol.ts'
+import { hasBit } from '../runs.ts'
+import { isHere, type Out, type Peer, type SwarmState } from './state.ts'
+
+/** Between two searches for chunks that may be handed out again. */
+const SEARCH_EVERY_MS = 50
+
+/** Start as many uploads as may run. */
+export function serve(state: SwarmState, nowMs: number, out: Out): void {
+  const { ring } = state
+  let running = runningUploads(state, nowMs)
+  let passed = 0
+  while (running < state.tuning.uploads && passed < ring.length) {
+    state.turn = (state.turn + 1) % ring.length
+    const peer = ring[state.turn]
+    const n = peer === undefined ? undefined : nextFor(state, peer, nowMs)
+    if (peer === undefined || n === undefined) {
+      passed++
+      continue
+    }
+    passed = 0
+    running++
+    state.fresh.remove(n)
+    state.handedMs[n] = nowMs
+    peer.sending.set(n, nowMs)
+    peer.handed.add(n)
+    out.push({ type: 'upload', peer: peer.name, n })
+  }
+}
+
+function runningUploads({ ring, tuning }: SwarmState, nowMs: number): number {
+  let running = 0
+  for (const { sending } of ring) {
+    for (const sinceMs of sending.values()) if (nowMs - sinceMs < tuning.stuckMs) running++
+  }
+  return running
+}
+
+function nextFor(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
+  if (peer.sending.size >= state.tuning.uploadsPerPeer) return undefined
+  for (const n of peer.queue) {
+    peer.queue.delete(n)
+    if (!peer.sending.has(n)) return n
+  }
+  if (peer.owed === 0) return undefined
+  const n = state.fresh.at(state.below(state.fresh.size || 1)) ?? again(state, peer, nowMs)
+  if (n !== undefined) peer.owed--
+  return n
+}
+
+/** Nothing is fresh: what the fewest have, if it is a while ago that it was handed out. */
+function again(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
+  if (nowMs < state.searchAtMs) return undefined
+  let best: number | undefined
+  let bestAvail = Infinity
+  for (let n = 0; n < state.count; n++) {
+    const rarity = state.avail[n] ?? 0
+    if (rarity >= bestAvail || !isHere(state, n) || hasBit(state.repeats, n)) continue
+    if (hasBit(peer.bits, n) || peer.sending.has(n)) continue
+    if (nowMs - (state.handedMs[n] ?? 0) < state.tuning.repeatMs) continue
+    best = n
+    bestAvail = rarity
+  }
+  if (best === undefined) state.searchAtMs = nowMs + SEARCH_EVERY_MS
+  return best
+}
+
+/** @returns false where it wants more at once than any device may */
+export function queueFor(
+  state: SwarmState,
+  peer: Peer,
+  chunks: readonly number[],
+  out: Out,
+): boolean {
+  const lost: number[] = []
+  for (const n of chunks) {
+    if (isHere(state, n)) peer.queue.add(n)
+    else lost.push(n)
+  }
+  if (lost.length > 0) out.push({ type: 'lost', peer: peer.name, chunks: lost })
+  return peer.queue.size <= BOUNDS.maxNumbers
+}
+
+/** @returns false where it has more credit than any device may */
+export function creditFor(peer: Peer, count: number): boolean {
+  peer.owed += count
+  return peer.owed <= BOUNDS.maxNumbers
+}
+
+/** Tell of chunks that came, of many together where there are many to tell. */
+export function gossip(state: SwarmState, nowMs: number, out: Out): void {
+  if (state.news.length === 0 || nowMs < state.gossipAtMs) return
+  const news = state.news
+  state.news = []
+  // With few peers nearly at once; with many, their number is what costs.
+  state.gossipAtMs = nowMs + Math.min(state.tuning.gossipMs, 2 * state.ring.length)
+  for (const peer of state.ring) {
+    const knowsAll = peer.count === state.count
+    const chunks = news.filter((n) => isHere(state, n) && (knowsAll || !hasBit(peer.bits, n)))
+    for (let at = 0; at < chunks.length; at += BOUNDS.maxNumbers) {
+      const some = chunks.slice(at, at + BOUNDS.maxNumbers)
+      out.push({ type: 'have-more', peer: peer.name, chunks: some })
+    }
+  }
+}
