@@ -47,7 +47,7 @@ function kind<const T extends string>(wire: number, name: T): Type<T> {
 }
 
 const offer = record({
-  type: field(TYPE_KEY, kind(1, 'offer')),
+  type: field(1, kind(1, 'offer')),
   channels: field(
     2,
     list(record({ name: field(1, channelName), timestamp: field(2, version) }), {
@@ -61,7 +61,7 @@ const offer = record({
 })
 
 const metaAsk = record({
-  type: field(TYPE_KEY, kind(2, 'meta-ask')),
+  type: field(1, kind(2, 'meta-ask')),
   channel: field(2, channelName),
   file: field(3, matching(FILE, 256)),
 })
@@ -69,7 +69,7 @@ const metaAsk = record({
 /** Without bytes the file is missing; then it is part 0 of 0. */
 const meta = where(
   record({
-    type: field(TYPE_KEY, kind(3, 'meta')),
+    type: field(1, kind(3, 'meta')),
     channel: field(2, channelName),
     file: field(3, matching(FILE, 256)),
     part: field(4, uint(parts)),
@@ -81,37 +81,37 @@ const meta = where(
 )
 
 const have = record({
-  type: field(TYPE_KEY, kind(4, 'have')),
+  type: field(1, kind(4, 'have')),
   index: field(2, id),
   runs: field(3, list(uint(BOUNDS.maxChunks), { max: BOUNDS.maxChunks })),
 })
 
 const haveMore = record({
-  type: field(TYPE_KEY, kind(5, 'have-more')),
+  type: field(1, kind(5, 'have-more')),
   index: field(2, id),
   chunks: field(3, numbers),
 })
 
 const want = record({
-  type: field(TYPE_KEY, kind(6, 'want')),
+  type: field(1, kind(6, 'want')),
   index: field(2, id),
   chunks: field(3, numbers),
 })
 
 const cancel = record({
-  type: field(TYPE_KEY, kind(7, 'cancel')),
+  type: field(1, kind(7, 'cancel')),
   index: field(2, id),
   chunks: field(3, numbers),
 })
 
 const credit = record({
-  type: field(TYPE_KEY, kind(8, 'credit')),
+  type: field(1, kind(8, 'credit')),
   index: field(2, id),
   count: field(3, uint(BOUNDS.maxNumbers, 1)),
 })
 
 const chunk = record({
-  type: field(TYPE_KEY, kind(9, 'chunk')),
+  type: field(1, kind(9, 'chunk')),
   index: field(2, id),
   n: field(3, number),
   codec: field(4, codec),
@@ -119,18 +119,18 @@ const chunk = record({
 })
 
 const lost = record({
-  type: field(TYPE_KEY, kind(10, 'lost')),
+  type: field(1, kind(10, 'lost')),
   index: field(2, id),
   chunks: field(3, numbers),
 })
 
 const report = record({
-  type: field(TYPE_KEY, kind(11, 'report')),
+  type: field(1, kind(11, 'report')),
   bytes: field(2, bytes({ min: 1, max: BOUNDS.maxReportBytes })),
 })
 
 const refused = record({
-  type: field(TYPE_KEY, kind(12, 'refused')),
+  type: field(1, kind(12, 'refused')),
   status: field(2, status),
   index: optional(3, id),
 })

@@ -268,7 +268,8 @@ function requireSum(chunks: readonly IndexChunk[], rawBytes: number, what: strin
 function requireOneForm(chunks: readonly IndexChunk[]): void {
   const seen = new Map<string, IndexChunk>()
   for (const chunk of chunks) {
-    const key = toHex(chunk.hash)
+    // Some ten times as fast as hexadecimal: there may be many.
+    const key = String.fromCharCode(...chunk.hash)
     const first = seen.get(key)
     if (first === undefined) seen.set(key, chunk)
     else if (!sameForm(first, chunk)) bad('one chunk in two forms')
