@@ -1,4 +1,6 @@
 /** Releases that spread from device to device. SPEC.md is the contract. */
+export { CHUNKING, createCutter, gearTable } from './chunker.ts'
+export type { Cutter } from './chunker.ts'
 export { CHANNEL, CODE, FILE, LABEL, MAX_BUILD, NAME, VERSION } from './forms.ts'
 export { CODECS, Frame } from './messages.ts'
 export type { Codec, FrameOf, FrameType, UpdateFrame } from './messages.ts'
