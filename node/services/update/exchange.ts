@@ -86,7 +86,7 @@ export interface FetchOptions {
 
 export interface Exchange extends AsyncDisposable {
   readonly events: Emitter<ExchangeEvents>
-  /** Serve what is here of a release, and tell peers of it. */
+  /** Serve what is here of a release, and tell peers of it. Again: look what came to be here. */
   offer(release: OpenedIndex): void
   /** Serve it no more. A fetch of it that runs goes on. */
   withdraw(release: Uint8Array): void

@@ -9,6 +9,10 @@ import { isComplete, release, unask, type Out, type Peer, type SwarmState } from
 const MAX_COMPARED = 512
 /** A sample of a peer's rate takes this long at the least. */
 const SAMPLE_MS = 100
+/** More at once is worth it where the rate grows by this. */
+const GROWTH = 1.15
+/** Between two tries that brought nothing. */
+const TRY_EVERY_MS = 5_000
 /** More than this many losses in a row, and a peer is asked no more for a while. */
 const MAX_LOSSES = 16
 /** Second requests for one chunk. */
@@ -87,13 +91,25 @@ export function sample(state: SwarmState, peer: Peer, n: number, nowMs: number):
   peer.sampledBytes += state.sizeOf(n)
   const tookMs = nowMs - peer.sampledMs
   if (tookMs < SAMPLE_MS || peer.sampled < peer.window) return
-  const rate = peer.sampledBytes / tookMs
-  if (rate > peer.rate * 1.1) peer.window = Math.min(state.tuning.maxWindow, peer.window * 2)
-  else if (rate < peer.rate * 0.7) peer.window = Math.max(2, peer.window >> 1)
-  peer.rate = rate
+  tune(state, peer, peer.sampledBytes / tookMs, nowMs)
   peer.sampledMs = nowMs
   peer.sampledBytes = 0
   peer.sampled = 0
+}
+
+/** Ask for half as much again; keep to it where more comes, else go back and try again later. */
+function tune({ tuning }: SwarmState, peer: Peer, rate: number, nowMs: number): void {
+  const grew = rate > peer.rate * GROWTH
+  const { triedFrom } = peer
+  peer.triedFrom = undefined
+  if (triedFrom !== undefined && !grew) {
+    peer.window = triedFrom
+    peer.tryAgainMs = nowMs + TRY_EVERY_MS
+  }
+  if (triedFrom === undefined || grew) peer.rate = rate
+  if (nowMs < peer.tryAgainMs || peer.window >= tuning.maxWindow) return
+  peer.triedFrom = peer.window
+  peer.window = Math.min(tuning.maxWindow, peer.window + Math.ceil(peer.window / 2))
 }
 
 /** Nothing more is due from `peer` for `n`: the others who were asked need not send it. */
@@ -145,6 +161,7 @@ export function withdraw(state: SwarmState, peer: Peer): number[] {
 function bench(state: SwarmState, peer: Peer, nowMs: number): void {
   peer.window = 1
   peer.rate = 0
+  peer.triedFrom = undefined
   peer.benchedUntilMs = nowMs + peer.benchMs
   peer.benchMs = Math.min(2 * peer.benchMs, state.tuning.maxBenchMs)
 }

@@ -3,7 +3,7 @@
  * and who asked for what. The functions here keep the counts and lists together; what to do next is
  * decided in `ask.ts` and `serve.ts`.
  */
-import { hasBit, setBit } from '../runs.ts'
+import { countBits, hasBit, setBit } from '../runs.ts'
 import { TUNING, type SwarmAction, type SwarmConfig, type Tuning } from './types.ts'
 
 export interface Peer {
@@ -27,6 +27,9 @@ export interface Peer {
   sampled: number
   /** Bytes in a millisecond, the last sample. */
   rate: number
+  /** The window before it was made larger to see what comes of it, and when to try that again. */
+  triedFrom: number | undefined
+  tryAgainMs: number
   /** It is asked nothing before this. */
   benchedUntilMs: number
   benchMs: number
@@ -49,6 +52,8 @@ export interface SwarmState {
   readonly sizeOf: (n: number) => number
   readonly repeats: Uint8Array
   readonly have: Uint8Array
+  /** How many bits of `have` are set. */
+  hereCount: number
   need: Uint8Array
   /** Chunks that are needed and not here. */
   missing: number
@@ -91,6 +96,7 @@ export function createSwarm(config: SwarmConfig): SwarmState {
     sizeOf,
     repeats: config.repeats ?? new Uint8Array(bytes),
     have: config.have.slice(),
+    hereCount: countBits(config.have, count),
     need: new Uint8Array(bytes),
     missing: 0,
     avail: new Uint16Array(count),
@@ -153,6 +159,7 @@ export function setHere(state: SwarmState, n: number): boolean {
   if (isHere(state, n)) return false
   const needed = isMissing(state, n)
   setBit(state.have, n)
+  state.hereCount++
   state.free.remove(n)
   if (needed) {
     state.missing--
@@ -166,6 +173,7 @@ export function setHere(state: SwarmState, n: number): boolean {
 export function setGone(state: SwarmState, n: number): void {
   if (!isHere(state, n)) return
   clearBit(state.have, n)
+  state.hereCount--
   state.fresh.remove(n)
   if (!hasBit(state.need, n)) return
   state.missing++
@@ -228,6 +236,8 @@ export function addPeer(state: SwarmState, name: string, nowMs: number): Peer {
     sampledBytes: 0,
     sampled: 0,
     rate: 0,
+    triedFrom: undefined,
+    tryAgainMs: 0,
     benchedUntilMs: 0,
     benchMs: state.tuning.firstBenchMs,
     byNumberUntilMs: 0,

@@ -61,6 +61,7 @@ function ofPeer(
   out: Out,
 ): void {
   const name = event.peer
+  if (state.cut.has(name) && event.type === 'join') return
   const known = state.peers.get(name)
   if (event.type === 'leave') {
     if (known !== undefined) part(state, known, nowMs, out)
@@ -70,9 +71,9 @@ function ofPeer(
     checked(state, event, nowMs, out)
     return
   }
-  if (state.cut.has(name)) return
   if (event.type === 'join') out.push({ type: 'have', peer: name })
-  const peer = known ?? addPeer(state, name, nowMs)
+  const peer = known ?? (event.type === 'join' ? addPeer(state, name, nowMs) : undefined)
+  if (peer === undefined) return
   const fault = said(state, peer, event, { nowMs, out })
   if (fault !== undefined) cutOff(state, peer, fault, { nowMs, out })
 }
