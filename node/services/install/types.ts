@@ -38,6 +38,8 @@ export interface Installer {
   stage(context: StageContext): Promise<void>
   /** Make it the version that runs, and start it. */
   switch(context: InstallContext): Promise<void>
+  /** Start the machine anew, where that is what makes the version run. */
+  reboot?(signal: AbortSignal): Promise<void>
   /** What would run, or does, now; undefined where nothing, or nothing whole, is installed. */
   current(signal: AbortSignal): Promise<Build | undefined>
   /** The version is well: it stays. */
