@@ -4,9 +4,10 @@
  * than it may be is read.
  */
 import { constants } from 'node:fs'
-import { open, realpath } from 'node:fs/promises'
+import { lstat, mkdir, open, realpath } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 
+import { writeFileAtomic } from '../../../storage/files.ts'
 import { TufError } from './errors.ts'
 
 /**
@@ -45,11 +46,7 @@ export async function readInside(
   parts: readonly string[],
   maxBytes: number,
 ): Promise<Uint8Array | undefined> {
-  for (const part of parts) {
-    if (part === '' || part.startsWith('.') || /[/\\\0]/.test(part)) {
-      throw new TufError('TUF_FOLDER', folder, 'a name that cannot be')
-    }
-  }
+  requireNames(folder, parts)
   const path = join(folder, ...parts)
   const above = await realpath(join(path, '..')).catch(() => undefined)
   if (above === undefined) return undefined
@@ -58,4 +55,48 @@ export async function readInside(
     throw new TufError('TUF_FOLDER', path, 'a link that leads out')
   }
   return readBounded(path, maxBytes)
+}
+
+/** Write a file inside `folder`, whole or not at all; no link on the way may lead out. */
+export async function writeInside(
+  folder: string,
+  parts: readonly string[],
+  bytes: Uint8Array,
+): Promise<void> {
+  requireNames(folder, parts)
+  const path = join(folder, ...parts)
+  // One at a time: a recursive mkdir would follow a link and make folders beyond it.
+  for (let i = 1; i < parts.length; i++) {
+    const above = join(folder, ...parts.slice(0, i))
+    await mkdir(above, { mode: 0o755 }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+    if (!(await lstat(above)).isDirectory()) {
+      throw new TufError('TUF_FOLDER', above, 'not a folder')
+    }
+  }
+  await writeFileAtomic(path, bytes, 0o644)
+}
+
+function requireNames(folder: string, parts: readonly string[]): void {
+  for (const part of parts) {
+    if (part === '' || part.startsWith('.') || /[/\\\0]/.test(part)) {
+      throw new TufError('TUF_FOLDER', folder, 'a name that cannot be')
+    }
+  }
+}
+
+/** Where a file of a channel is in its folder: metadata, and indexes under the name of their release. */
+export function placeOf(file: string): readonly string[] {
+  const parts = file.split('/')
+  return parts.length === 1 ? ['metadata', file] : ['targets', ...parts]
+}
+
+/** A folder as a source of a channel's files. */
+export function folderSource(folder: string) {
+  return async (
+    _channel: string,
+    file: string,
+    maxBytes: number,
+  ): Promise<Uint8Array | undefined> => readInside(folder, placeOf(file), maxBytes)
 }

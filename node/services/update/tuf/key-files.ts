@@ -158,7 +158,8 @@ async function read(path: string): Promise<{ info: KeyFileInfo; body: Body }> {
   const { channel, role } = said
   const publicKey = said['public']
   const known = ROLES.find((one) => one === role)
-  if (said['kind'] !== KIND || said['v'] !== 1 || known === undefined) bad(path, 'it is no key file')
+  if (said['kind'] !== KIND || said['v'] !== 1 || known === undefined)
+    bad(path, 'it is no key file')
   if (typeof channel !== 'string' || !CHANNEL.test(channel)) bad(path, 'channel')
   if (typeof publicKey !== 'string' || !/^[0-9a-f]{64}$/.test(publicKey)) bad(path, 'public key')
   const key = new Uint8Array(Buffer.from(publicKey, 'hex'))

@@ -44,7 +44,8 @@ export type MetadataOf<R extends Role> = Metadata<SignedOf[R]>
 type Json = Parameters<typeof Metadata.fromJSON>[1]
 type Fields = Readonly<Record<string, unknown>>
 
-const EXPIRES = /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ$/
+const EXPIRES =
+  /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ$/
 const KINDS = {
   root: MetadataKind.Root,
   targets: MetadataKind.Targets,
@@ -75,7 +76,8 @@ export function openMetadata<R extends Role>(role: R, bytes: Uint8Array): Metada
 export function roleOf(bytes: Uint8Array, about: string): Role {
   if (bytes.length > TUF_LIMITS.targets) throw new TufError('TUF_TOO_LONG', about)
   const parsed = verifying(about, () => JSON.parse(textOf(bytes, about)) as unknown)
-  const said = isFields(parsed) && isFields(parsed['signed']) ? parsed['signed']['_type'] : undefined
+  const said =
+    isFields(parsed) && isFields(parsed['signed']) ? parsed['signed']['_type'] : undefined
   const role = ROLES.find((one) => one === said)
   if (role === undefined) malformed(about, 'no signed file of a channel')
   return role
