@@ -147,6 +147,7 @@ export async function touchBlob(root: string, file: BlobFile, nowMs: number): Pr
 
 /** Bytes and names of these files survive a power cut. Those that are gone are left out. */
 export async function syncBlobs(root: string, files: readonly BlobFile[]): Promise<void> {
+  if (files.length === 0) return
   await eachOf(files, async (file) => {
     const handle = await open(pathOf(root, file), 'r').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined

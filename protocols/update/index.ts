@@ -1,4 +1,5 @@
 /** Releases that spread from device to device. SPEC.md is the contract. */
+export { cidText } from './cid.ts'
 export { CHUNKING, createCutter, gearTable } from './chunker.ts'
 export type { Cutter } from './chunker.ts'
 export { CHANNEL, CODE, FILE, LABEL, MAX_BUILD, NAME, VERSION } from './forms.ts'

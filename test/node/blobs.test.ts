@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { readdirSync, statSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
+import { promises, readdirSync, statSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 
@@ -154,6 +155,40 @@ describe('damage to a blob', () => {
     assert.equal(store.has(a.chunk.hash), false)
     assert.equal(store.has(b.chunk.hash), true)
     assert.match(only(), new RegExp(`${toHex(b.chunk.hash).slice(2)}[.]0[.]3e8[.]`))
+  })
+})
+
+describe('a flush', () => {
+  it('syncs each file that was put, its folder, and the folder of all, once', async () => {
+    const { open } = promises
+    const synced: string[] = []
+    promises.open = async (path, ...rest) => {
+      const handle = await open(path, ...rest)
+      const sync = handle.sync.bind(handle)
+      handle.sync = async () => {
+        synced.push(String(path))
+        await sync()
+      }
+      return handle
+    }
+    syncBuiltinESMExports()
+    try {
+      await using store = await opened()
+      for (const seed of ['a', 'b', 'c']) await put(store, noiseOf(seed))
+      assert.deepEqual(synced, [])
+      await store.flush()
+      const all = [...files(), ...files().map((path) => dirname(path)), folder]
+      assert.deepEqual(new Set(synced), new Set(all))
+      assert.equal(synced.splice(0).length, new Set(all).size)
+      await store.flush()
+      assert.deepEqual(synced, [])
+      await put(store, noiseOf('d'))
+    } finally {
+      promises.open = open
+      syncBuiltinESMExports()
+    }
+    // The end of a store is a flush.
+    assert.equal(synced.length, 3)
   })
 })
 

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
+import { CID } from 'multiformats/cid'
 
 import {
   BOUNDS,
   CHUNK_ROW_BYTES,
+  cidText,
   encodeIndex,
   Index,
   openIndex,
@@ -97,6 +99,17 @@ describe('an index', () => {
 
   it('has a path that tells name, version and build', () => {
     assert.equal(targetPath(releaseOf()), 'lamp/1.2.0-7.index')
+  })
+
+  it('shows its chunks to people as CIDs, which other programs understand', () => {
+    const hash = hashOf('chunk')
+    const cid = CID.parse(cidText(hash))
+    assert.equal(cid.version, 1)
+    assert.equal(cid.code, 0x55)
+    assert.equal(cid.multihash.code, 0x12)
+    assert.equal(toHex(cid.multihash.digest), toHex(hash))
+    assert.match(cidText(hash), /^bafkrei[a-z2-7]{52}$/)
+    assert.throws(() => cidText(hash.subarray(1)), RangeError)
   })
 
   it('may have one chunk in many places', () => {
