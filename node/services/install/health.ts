@@ -22,6 +22,8 @@ export type Verdict = { readonly well: true } | { readonly well: false; readonly
 const PAUSE_MS = 1_000
 /** One check may take that long. */
 const CHECK_MS = 10_000
+/** A check that has begun is not cut so short that it says nothing. */
+const LEAST_MS = 1_000
 /** Both are this machine. Programs may listen on one alone. */
 const LOOPBACK = ['::1', '127.0.0.1'] as const
 
@@ -40,7 +42,7 @@ export async function judgeHealth(
   for (;;) {
     signal.throwIfAborted()
     const beganMs = clock.monotonic()
-    const leftMs = Math.max(1, Math.min(CHECK_MS, endMs - beganMs))
+    const leftMs = Math.max(LEAST_MS, Math.min(CHECK_MS, endMs - beganMs))
     const fault = await faultOf(health, { ...deps, leftMs, startMs }, signal)
     const nowMs = clock.monotonic()
     if (fault === undefined) sinceMs ??= beganMs
