@@ -10,9 +10,11 @@
  * length and checksum tell.
  */
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm, stat, utimes } from 'node:fs/promises'
+import * as fs from 'node:fs'
+import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
+import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
 
 import { BOUNDS, type Codec } from '../../protocols/update/index.ts'
@@ -30,6 +32,10 @@ export interface BlobFile {
 export interface FoundFile extends BlobFile {
   readonly usedMs: number
 }
+
+const openFile = promisify(fs.open)
+const readFile = promisify(fs.read)
+const closeFile = promisify(fs.close)
 
 const FOLDER = /^[0-9a-f]{2}$/
 const NAME = /^([0-9a-f]{62})\.([01])\.([1-9a-f][0-9a-f]{0,4})\.([0-9a-f]{8})$/
@@ -101,14 +107,33 @@ function fileNamed(folder: string, name: string): BlobFile | undefined {
 /** Undefined where the file is gone, or is not what its name says. @throws what reading throws */
 export async function readBlob(root: string, file: BlobFile): Promise<Blob | undefined> {
   try {
-    const bytes = await readFile(pathOf(root, file))
-    if (bytes.length !== file.length || crc32(bytes) !== file.crc) return undefined
+    const bytes = await readWhole(pathOf(root, file), file.length)
+    if (bytes === undefined || crc32(bytes) !== file.crc) return undefined
     return { codec: file.codec, bytes }
   } catch (error) {
     // A disk that cannot read these bytes any more has lost them.
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'EIO') return undefined
     throw error
+  }
+}
+
+/**
+ * The first `length` bytes, where there are that many. Chunks are read to be sent: this costs half of
+ * what the platform's `readFile` does, which cannot know the length.
+ */
+async function readWhole(path: string, length: number): Promise<Uint8Array | undefined> {
+  const fd = await openFile(path, 'r')
+  try {
+    const bytes = Buffer.allocUnsafeSlow(length)
+    for (let at = 0; at < length;) {
+      const { bytesRead } = await readFile(fd, bytes, at, length - at, at)
+      if (bytesRead === 0) return undefined
+      at += bytesRead
+    }
+    return bytes
+  } finally {
+    await closeFile(fd)
   }
 }
 
