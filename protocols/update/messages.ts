@@ -104,11 +104,17 @@ const cancel = record({
   chunks: field(3, numbers),
 })
 
-const credit = record({
-  type: field(1, kind(8, 'credit')),
-  index: field(2, id),
-  count: field(3, uint(BOUNDS.maxNumbers, 1)),
-})
+const credit = where(
+  record({
+    type: field(1, kind(8, 'credit')),
+    index: field(2, id),
+    count: field(3, uint(BOUNDS.maxNumbers, 1)),
+    from: field(4, number),
+    to: field(5, uint(BOUNDS.maxChunks, 1)),
+  }),
+  (one) => one.from < one.to,
+  'an empty range',
+)
 
 const chunk = record({
   type: field(1, kind(9, 'chunk')),

@@ -143,7 +143,8 @@ class RunningRelease implements Release {
       const bits = bitsOfRuns(frame.runs, this.swarm.count)
       this.#step({ type: 'have', peer, bits })
     } else if (frame.type === 'credit') {
-      this.#step({ type: 'credit', peer, count: frame.count })
+      const { count, from, to } = frame
+      this.#step({ type: 'credit', peer, count, from, to })
     } else this.#step({ type: frame.type, peer, chunks: frame.chunks })
   }
 
@@ -214,7 +215,7 @@ class RunningRelease implements Release {
         return link.say({ type: 'have', index, runs })
       }
       case 'credit':
-        return link.say({ type: 'credit', index, count: action.count })
+        return link.say({ ...action, index })
       case 'have-more':
       case 'want':
       case 'cancel':

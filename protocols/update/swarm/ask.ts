@@ -31,7 +31,8 @@ export function ask(state: SwarmState, peer: Peer, nowMs: number, out: Out): voi
     const more = Math.min(peer.window, state.missing) - peer.open.size - peer.credit
     if (more <= 0) return
     peer.credit += more
-    out.push({ type: 'credit', peer: peer.name, count: more })
+    const [from, to] = state.span
+    out.push({ type: 'credit', peer: peer.name, count: more, from, to })
     return
   }
   const chunks: number[] = []
@@ -48,7 +49,8 @@ export function ask(state: SwarmState, peer: Peer, nowMs: number, out: Out): voi
 
 /** It has all, and there is something that nobody else has: it knows best what to hand out. */
 function isSource(state: SwarmState, peer: Peer, nowMs: number): boolean {
-  return state.lonely > 0 && isComplete(state, peer) && nowMs >= peer.byNumberUntilMs
+  if (state.lonely === 0 || !state.solid) return false
+  return isComplete(state, peer) && nowMs >= peer.byNumberUntilMs
 }
 
 /** The rarest that it has; among equals any. */

@@ -4,7 +4,10 @@
  */
 import { BOUNDS } from '../protocol.ts'
 import { hasBit } from '../runs.ts'
+import type { SwarmEvent } from './types.ts'
 import { isHere, type Out, type Peer, type SwarmState } from './state.ts'
+
+type CreditEvent = Extract<SwarmEvent, { type: 'credit' }>
 
 /** Between two searches for chunks that may be handed out again. */
 const SEARCH_EVERY_MS = 50
@@ -47,9 +50,21 @@ function nextFor(state: SwarmState, peer: Peer, nowMs: number): number | undefin
     if (!peer.sending.has(n)) return n
   }
   if (peer.owed === 0) return undefined
-  const n = state.fresh.at(state.below(state.fresh.size || 1)) ?? again(state, peer, nowMs)
+  const n = freshFor(state, peer) ?? again(state, peer, nowMs)
   if (n !== undefined) peer.owed--
   return n
+}
+
+/** What nobody has and nobody was handed: any of it. */
+function freshFor({ below, fresh }: SwarmState, { owedSpan }: Peer): number | undefined {
+  const { size } = fresh
+  const start = size === 0 ? 0 : below(size)
+  const [from, to] = owedSpan
+  for (let i = 0; i < size; i++) {
+    const n = fresh.at((start + i) % size) ?? 0
+    if (n >= from && n < to) return n
+  }
+  return undefined
 }
 
 /** Nothing is fresh: what the fewest have, if it is a while ago that it was handed out. */
@@ -57,7 +72,8 @@ function again(state: SwarmState, peer: Peer, nowMs: number): number | undefined
   if (nowMs < state.searchAtMs) return undefined
   let best: number | undefined
   let bestAvail = Infinity
-  for (let n = 0; n < state.count; n++) {
+  const [from, to] = peer.owedSpan
+  for (let n = from; n < Math.min(to, state.count); n++) {
     const rarity = state.avail[n] ?? 0
     if (rarity >= bestAvail || !isHere(state, n) || hasBit(state.repeats, n)) continue
     if (hasBit(peer.bits, n) || peer.sending.has(n)) continue
@@ -86,8 +102,9 @@ export function queueFor(
 }
 
 /** @returns false where it has more credit than any device may */
-export function creditFor(peer: Peer, count: number): boolean {
+export function creditFor(peer: Peer, { count, from, to }: CreditEvent): boolean {
   peer.owed += count
+  peer.owedSpan = [from, to]
   return peer.owed <= BOUNDS.maxNumbers
 }
 

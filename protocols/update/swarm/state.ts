@@ -40,6 +40,8 @@ export interface Peer {
   /** What it asked for, in its order, and chunks of our choice that it may get. */
   readonly queue: Set<number>
   owed: number
+  /** Numbers that they are to be of. */
+  owedSpan: readonly [from: number, to: number]
   /** On their way to it, and since when. */
   readonly sending: Map<number, number>
   /** Handed to it, and not heard of since. */
@@ -61,6 +63,10 @@ export interface SwarmState {
   readonly avail: Uint16Array
   /** Needed, not here, and at one peer only. */
   lonely: number
+  /** First and past the last number that is needed and not here, as `need` was set. */
+  span: readonly [from: number, to: number]
+  /** Whether all between them that is not here is needed, so that others may choose. */
+  solid: boolean
   /** Needed, not here, asked of nobody, not being checked: in no order, with the place of each. */
   readonly free: NumberList
   /** Here, and at nobody else as far as is known: to be handed out first. */
@@ -101,6 +107,8 @@ export function createSwarm(config: SwarmConfig): SwarmState {
     missing: 0,
     avail: new Uint16Array(count),
     lonely: 0,
+    span: [0, 0],
+    solid: false,
     free: new NumberList(count),
     fresh: new NumberList(count),
     checking: new Set(),
@@ -147,6 +155,23 @@ export function setNeed(state: SwarmState, bits: Uint8Array): void {
     if (state.avail[n] === 1) state.lonely++
     release(state, n)
   }
+  measureNeed(state)
+}
+
+function measureNeed(state: SwarmState): void {
+  let [from, to, absent] = [state.count, 0, 0]
+  const before: number[] = []
+  for (let n = 0; n < state.count; n++) {
+    before.push(absent)
+    if (isMissing(state, n)) {
+      from = Math.min(from, n)
+      to = n + 1
+    }
+    if (!isHere(state, n) && !hasBit(state.repeats, n)) absent++
+  }
+  before.push(absent)
+  state.span = [from, to]
+  state.solid = to > from && (before[to] ?? 0) - (before[from] ?? 0) === state.missing
 }
 
 /** Nobody is asked for it now: anybody may be. */
@@ -244,6 +269,7 @@ export function addPeer(state: SwarmState, name: string, nowMs: number): Peer {
     losses: 0,
     queue: new Set(),
     owed: 0,
+    owedSpan: [0, 0],
     sending: new Map(),
     handed: new Set(),
   }

@@ -117,7 +117,7 @@ const SAID: SaidHandlers = {
     for (const n of chunks) peer.queue.delete(n)
     return undefined
   },
-  credit: (_, peer, { count }) => (creditFor(peer, count) ? undefined : 'UPDATE_TOO_MUCH'),
+  credit: (_, peer, event) => (creditFor(peer, event) ? undefined : 'UPDATE_TOO_MUCH'),
   lost(state, peer, { chunks }, { nowMs, out }) {
     noteLosses(state, peer, chunks.length, nowMs)
     for (const n of chunks) {

@@ -62,7 +62,7 @@ export type SwarmEvent =
   | { readonly type: 'leave'; readonly peer: string }
   | { readonly type: 'have'; readonly peer: string; readonly bits: Uint8Array }
   | PeerChunks<'have-more' | 'want' | 'cancel' | 'lost'>
-  | { readonly type: 'credit'; readonly peer: string; readonly count: number }
+  | Credit
   /** The bytes of a chunk came; a `check` action asks for what is in them. */
   | PeerChunk<'arrived'>
   /** How the check ended: it is kept, it is not what it should be, it could not be kept. */
@@ -79,12 +79,21 @@ export type SwarmAction =
   /** Tell the peer all that is here. */
   | { readonly type: 'have'; readonly peer: string }
   | PeerChunks<'have-more' | 'want' | 'cancel' | 'lost'>
-  | { readonly type: 'credit'; readonly peer: string; readonly count: number }
+  | Credit
   | PeerChunk<'check' | 'upload'>
   /** No more of this peer in this release. */
   | { readonly type: 'cut'; readonly peer: string; readonly code: UpdateErrorCode }
   /** All that is needed is here. */
   | { readonly type: 'done' }
+
+/** So many of the receiver's choice, of those with numbers `from` ≤ n < `to`. */
+interface Credit {
+  readonly type: 'credit'
+  readonly peer: string
+  readonly count: number
+  readonly from: number
+  readonly to: number
+}
 
 /** One kind for each name, so that each can be told from the others. */
 type PeerChunks<T extends string> = T extends string
