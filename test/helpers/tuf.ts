@@ -1,4 +1,5 @@
 /** A channel in memory whose keys the test holds, and devices that follow it. */
+import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -19,6 +20,7 @@ import {
   signDraft,
   type RootChange,
 } from '../../node/services/update/tuf/drafts.ts'
+import { TufError, type TufErrorCode } from '../../node/services/update/tuf/errors.ts'
 import { newUpdateKey, type UpdateKey } from '../../node/services/update/tuf/key-files.ts'
 import type { TufTime } from '../../node/services/update/tuf/listing.ts'
 import {
@@ -225,4 +227,39 @@ export async function follower(channel: Channel): Promise<Follower> {
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   }
   return made
+}
+
+export const inTime = (): AbortSignal => AbortSignal.timeout(20_000)
+
+export async function refused(
+  run: Promise<unknown>,
+  code: TufErrorCode,
+  about?: string,
+): Promise<void> {
+  await assert.rejects(run, (error) => {
+    assert.ok(error instanceof TufError, String(error))
+    assert.equal(error.code, code, error.message)
+    if (about !== undefined) assert.equal(error.about, about, error.message)
+    return true
+  })
+}
+
+/** A device that has seen one release of a channel. */
+export async function started(options?: ConstructorParameters<typeof Channel>[0]) {
+  const channel = new Channel(options)
+  channel.list({ add: [indexOf('1.0.0', 1)] })
+  const device = await follower(channel)
+  await device.refresh(channel)
+  return { channel, device }
+}
+
+/** Refused by a device that runs, and by one that starts anew. */
+export async function refusedBoth(
+  device: Follower,
+  bad: Channel,
+  code: TufErrorCode,
+): Promise<void> {
+  await refused(device.refresh(bad), code)
+  await device.restart()
+  await refused(device.refresh(bad), code)
 }

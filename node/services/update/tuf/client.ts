@@ -130,35 +130,26 @@ class Client implements ChannelClient {
     fetch: FetchFile | undefined,
     signal: AbortSignal,
   ): Promise<Uint8Array> {
-    const path = this.#indexPath(release.sha256)
-    const kept = await readBounded(path, release.length)
-    if (kept !== undefined && sha256Hex(kept) === release.sha256) return kept
+    const kept = await this.#keptIndex(release)
+    if (kept !== undefined) return kept
     const file = indexFile(release)
     const found = await (fetch && this.#source(fetch, signal)(file, release.length))
     if (found === undefined) throw new TufError('TUF_MISSING', release.path)
     requireIndex(release, found)
-    await writeFileAtomic(path, found)
+    await writeFileAtomic(this.#indexPath(release.sha256), found)
     return found
   }
 
-  async file(name: string): Promise<Uint8Array | undefined> {
-    const trust = this.#trust
-    if (trust === undefined) return undefined
-    if (name.includes('/')) {
-      const release = this.view()?.releases.find((one) => indexFile(one) === name)
-      if (release === undefined) return undefined
-      const kept = await readBounded(this.#indexPath(release.sha256), release.length)
-      return kept !== undefined && sha256Hex(kept) === release.sha256 ? kept : undefined
-    }
-    if (name === 'timestamp.json') return trust.timestamp
-    const [, digits = '', role = ''] =
-      /^([1-9]\d{0,15})\.(root|targets|snapshot)\.json$/.exec(name) ?? []
-    const version = Number(digits)
-    if (role === 'root') return trust.roots[version - 1]
-    if (role !== 'targets' && role !== 'snapshot') return undefined
-    const bytes = trust[role]
-    const fits = bytes !== undefined && openMetadata(role, bytes).signed.version === version
-    return fits ? bytes : undefined
+  file(name: string): Promise<Uint8Array | undefined> {
+    if (this.#trust === undefined) return Promise.resolve(undefined)
+    if (!name.includes('/')) return Promise.resolve(metadataIn(this.#trust, name))
+    const release = this.view()?.releases.find((one) => indexFile(one) === name)
+    return release === undefined ? Promise.resolve(undefined) : this.#keptIndex(release)
+  }
+
+  async #keptIndex({ sha256, length }: Release): Promise<Uint8Array | undefined> {
+    const kept = await readBounded(this.#indexPath(sha256), length)
+    return kept !== undefined && sha256Hex(kept) === sha256 ? kept : undefined
   }
 
   /** The first root is believed for its hash alone. */
@@ -218,6 +209,19 @@ class Client implements ChannelClient {
       }
     }
   }
+}
+
+/** A file of the channel by its name in TUF; undefined where it is not had. */
+function metadataIn(trust: Trust, name: string): Uint8Array | undefined {
+  if (name === 'timestamp.json') return trust.timestamp
+  const [, digits = '', role = ''] =
+    /^([1-9]\d{0,15})\.(root|targets|snapshot)\.json$/.exec(name) ?? []
+  const version = Number(digits)
+  if (role === 'root') return trust.roots[version - 1]
+  if (role !== 'targets' && role !== 'snapshot') return undefined
+  const bytes = trust[role]
+  const fits = bytes !== undefined && openMetadata(role, bytes).signed.version === version
+  return fits ? bytes : undefined
 }
 
 /** What `run` gives, unless the signal comes first: a source that answers nothing holds nobody. */

@@ -60,9 +60,9 @@ export interface RootChange {
  * @throws TufError TUF_CHANNEL where a role would be left with too few keys, or a key is not there
  */
 export function nextRoot(current: Uint8Array, change: RootChange): Uint8Array {
-  const { signed } = openMetadata('root', current)
+  const { signed: before } = openMetadata('root', current)
   const { add = [], remove = [], thresholds = {}, nowMs, days } = change
-  const keys = keysOf(signed)
+  const keys = keysOf(before)
   for (const id of remove) {
     if (!keys.some((key) => key.id === id)) cannot('root', `there is no key ${id}`)
   }
@@ -70,11 +70,11 @@ export function nextRoot(current: Uint8Array, change: RootChange): Uint8Array {
     if (keys.some((one) => one.id === key.id)) cannot('root', `the key ${key.id} is there already`)
   }
   return rootOf({
-    version: signed.version + 1,
+    version: before.version + 1,
     keys: [...keys.filter(({ id }) => !remove.includes(id)), ...add],
     thresholds: {
-      root: thresholds.root ?? thresholdOf(signed, 'root'),
-      targets: thresholds.targets ?? thresholdOf(signed, 'targets'),
+      root: thresholds.root ?? thresholdOf(before, 'root'),
+      targets: thresholds.targets ?? thresholdOf(before, 'targets'),
     },
     nowMs,
     ...(days === undefined ? {} : { days }),
@@ -147,12 +147,7 @@ export function nextTargets(current: Uint8Array | undefined, change: TargetsChan
   const targets: Record<string, TargetFile> = { ...before?.targets }
   const withdrawn = withdrawnIn(before)
   const { add = [], remove = [], nowMs, days = LIFETIME_DAYS.targets } = change
-  for (const path of remove) {
-    const gone = Object.hasOwn(targets, path) ? targets[path] : undefined
-    if (gone === undefined) cannot('targets', `there is no release ${path}`)
-    withdrawn[path] = { length: gone.length, sha256: gone.hashes['sha256'] ?? '' }
-    delete targets[path]
-  }
+  for (const path of remove) takeBack(targets, withdrawn, path)
   for (const bytes of add) addIndex(targets, withdrawn, bytes)
   const count = Math.max(Object.keys(targets).length, Object.keys(withdrawn).length)
   if (count > TUF_LIMITS.maxTargets) throw new TufError('TUF_TOO_MANY', 'targets')
@@ -166,6 +161,13 @@ export function nextTargets(current: Uint8Array | undefined, change: TargetsChan
   const bytes = encodeMetadata(new Metadata(next))
   openMetadata('targets', bytes)
   return bytes
+}
+
+function takeBack(targets: Record<string, TargetFile>, withdrawn: Withdrawn, path: string): void {
+  const gone = Object.hasOwn(targets, path) ? targets[path] : undefined
+  if (gone === undefined) cannot('targets', `there is no release ${path}`)
+  withdrawn[path] = { length: gone.length, sha256: gone.hashes['sha256'] ?? '' }
+  delete targets[path]
 }
 
 function addIndex(targets: Record<string, TargetFile>, withdrawn: Withdrawn, bytes: Uint8Array) {

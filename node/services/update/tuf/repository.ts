@@ -7,6 +7,7 @@ import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Random } from '../../../env.ts'
+import { ensurePrivateFolder } from '../../../storage/files.ts'
 import { openIndex, targetPath } from '../../../../protocols/update/index.ts'
 import {
   firstRoot,
@@ -84,6 +85,7 @@ export async function initChannel(options: InitOptions): Promise<InitResult> {
   if ((await readInside(folder, placeOf('1.root.json'), TUF_LIMITS.root)) !== undefined) {
     throw new TufError('TUF_CHANNEL', channel, 'it is there already')
   }
+  await ensurePrivateFolder(folder)
   const counts = { root: options.keys?.root ?? 1, targets: options.keys?.targets ?? 1 }
   const make = (role: Role, count: number): UpdateKey[] =>
     Array.from({ length: count }, () => newUpdateKey(channel, role, random))
@@ -267,30 +269,40 @@ export async function renewChannel(options: {
   const root = openMetadata('root', files.root)
   requireOnline(root, online)
   requireTime(files, nowMs)
-  const targets = {
-    version: openMetadata('targets', files.targets).signed.version,
-    bytes: files.targets,
-  }
-  const old = files.snapshot && openMetadata('snapshot', files.snapshot)
-  const keep =
-    old?.signed.meta['targets.json']?.version === targets.version &&
-    isHalfFresh(root, { role: 'snapshot', file: old, nowMs })
-  let version = old?.signed.version ?? 0
-  let snapshot = files.snapshot
-  if (!keep || snapshot === undefined) {
-    snapshot = makeSnapshot(++version, targets, { key: online.snapshot, nowMs })
-    await writeInside(folder, placeOf(`${version}.snapshot.json`), snapshot)
-  }
+  const snapshot = await renewSnapshot({ folder, files, root, nowMs, key: online.snapshot })
   const last = files.timestamp && openMetadata('timestamp', files.timestamp)
   const current =
-    last?.signed.snapshotMeta.version === version &&
+    last?.signed.snapshotMeta.version === snapshot.version &&
     nowMs - (signedAtMs(last.signed) ?? 0) < DAY_MS &&
     isHalfFresh(root, { role: 'timestamp', file: last, nowMs })
   if (current) return { renewed: false }
   const by = { key: online.timestamp, nowMs, days: timestampDays }
-  const bytes = makeTimestamp((last?.signed.version ?? 0) + 1, { version, bytes: snapshot }, by)
+  const bytes = makeTimestamp((last?.signed.version ?? 0) + 1, snapshot, by)
   await writeInside(folder, placeOf('timestamp.json'), bytes)
   return { renewed: true }
+}
+
+/** The snapshot of the newest list: the one that is there, or the next. */
+async function renewSnapshot(options: {
+  readonly folder: string
+  readonly files: RepositoryFiles
+  readonly root: MetadataOf<'root'>
+  readonly key: UpdateKey
+  readonly nowMs: number
+}): Promise<{ readonly version: number; readonly bytes: Uint8Array }> {
+  const { folder, files, root, key, nowMs } = options
+  const { version: targets } = openMetadata('targets', files.targets).signed
+  const old = files.snapshot && openMetadata('snapshot', files.snapshot)
+  const keep =
+    old?.signed.meta['targets.json']?.version === targets &&
+    isHalfFresh(root, { role: 'snapshot', file: old, nowMs })
+  if (keep && files.snapshot !== undefined) {
+    return { version: old.signed.version, bytes: files.snapshot }
+  }
+  const version = (old?.signed.version ?? 0) + 1
+  const bytes = makeSnapshot(version, { version: targets, bytes: files.targets }, { key, nowMs })
+  await writeInside(folder, placeOf(`${version}.snapshot.json`), bytes)
+  return { version, bytes }
 }
 
 /** Signed by a key that still counts, and less than half of its life is over. */
