@@ -44,6 +44,23 @@ export {
   UpdateReportPayload,
 } from './report.ts'
 export type { Phase, UpdateReport, UpdateReportContent } from './report.ts'
+export {
+  decide,
+  groupsOf,
+  minutesUntil,
+  NOT_FOR,
+  ringEnds,
+  ROLLOUT,
+  rolloutOrder,
+} from './rollout.ts'
+export type {
+  Decision,
+  RolloutHere,
+  RolloutInput,
+  RolloutRelease,
+  RolloutReport,
+  WhyNot,
+} from './rollout.ts'
 export { bitsOfRuns, countBits, hasBit, runsOfBits, setBit } from './runs.ts'
 export { createSwarm, isBusy, step, TUNING } from './swarm/index.ts'
 export type { SwarmAction, SwarmConfig, SwarmEvent, SwarmState, Tuning } from './swarm/index.ts'
