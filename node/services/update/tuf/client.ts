@@ -114,7 +114,8 @@ class Client implements ChannelClient {
       const source = this.#source(fetch, signal)
       const work: Work = { trust: this.#trust ?? (await this.#begin(source)) }
       try {
-        await follow(work, source, referenceMs(work.trust, this.#options.time()))
+        const time = this.#options.time()
+        await follow(work, source, (trust) => referenceMs(trust, time))
       } finally {
         await this.#keep(work.trust)
       }

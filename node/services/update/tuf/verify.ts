@@ -27,15 +27,22 @@ export interface Work {
 }
 
 /**
- * Follow the channel as far as `source` goes.
+ * Follow the channel as far as `source` goes. `reference` gives the time by which it is judged; it is
+ * asked again once new roots are in, for what an old key said of time goes with that key.
  *
  * @throws TufError
  */
-export async function follow(work: Work, source: Source, referenceMs: number): Promise<void> {
+export async function follow(
+  work: Work,
+  source: Source,
+  reference: (trust: Trust) => number,
+): Promise<void> {
   const newest = work.trust.roots.at(-1)
   if (newest === undefined) throw new TufError('TUF_STORE', 'root')
-  const store = storeAt(newest, referenceMs)
+  const store = verifying('root', () => new TrustedMetadataStore(Buffer.from(newest)))
   await followRoots(store, work, source)
+  const referenceMs = reference(work.trust)
+  setTime(store, referenceMs)
   if (store.root.signed.isExpired(new Date(referenceMs))) throw new TufError('TUF_EXPIRED', 'root')
   await followTimestamp(store, work, { source, referenceMs })
   await followSnapshot(store, work, source)
@@ -43,13 +50,11 @@ export async function follow(work: Work, source: Source, referenceMs: number): P
 }
 
 /** tuf-js' store judges expiry by its own clock: it is told ours. */
-function storeAt(root: Uint8Array, referenceMs: number): TrustedMetadataStore {
-  const store = verifying('root', () => new TrustedMetadataStore(Buffer.from(root)))
+function setTime(store: TrustedMetadataStore, referenceMs: number): void {
   if (!(Reflect.get(store, 'referenceTime') instanceof Date)) {
-    throw new TypeError('tuf-js keeps its time elsewhere')
+    throw new Error('tuf-js keeps its time elsewhere')
   }
   Reflect.set(store, 'referenceTime', new Date(referenceMs))
-  return store
 }
 
 async function followRoots(store: TrustedMetadataStore, work: Work, source: Source): Promise<void> {
