@@ -17,12 +17,13 @@ import {
   encodeIndex,
   Frame,
   UPDATE,
+  type FrameOf,
   type OpenedIndex,
   type UpdateFrame,
 } from '../../protocols/update/index.ts'
 import type { Channel } from '../../protocols/wire/index.ts'
 import { noiseOf, type TestBlob } from './blobs.ts'
-import { MemoryNetwork } from './memory-mesh.ts'
+import { MemoryNetwork, type MemoryMesh } from './memory-mesh.ts'
 import { CONTEXT, deviceOf, HOME } from './telemetry.ts'
 
 export interface TestRelease {
@@ -164,6 +165,17 @@ export class ExchangeRoom implements AsyncDisposable {
         }
       },
     }
+  }
+
+  /** The first word to one that speaks to `to`. */
+  async refusal(
+    mesh: Pick<MemoryMesh, 'open'>,
+    to: { readonly key: Uint8Array },
+  ): Promise<FrameOf<'refused'>> {
+    await using stream = await mesh.open(to.key, UPDATE, this.#stop.signal)
+    const frame = await stream.channel.receive(Frame)
+    if (frame.type !== 'refused') throw new Error(`${frame.type} came`)
+    return frame
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

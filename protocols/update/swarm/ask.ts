@@ -27,17 +27,21 @@ export function askAll(state: SwarmState, nowMs: number, out: Out): void {
 export function ask(state: SwarmState, peer: Peer, nowMs: number, out: Out): void {
   if (state.missing === 0 || nowMs < peer.benchedUntilMs) return
   if (peer.open.size + peer.credit === 0) peer.lastMs = nowMs
-  if (isSource(state, peer, nowMs)) {
-    const more = Math.min(peer.window, state.missing) - peer.open.size - peer.credit
-    if (more <= 0) return
-    peer.credit += more
-    const [from, to] = state.span
-    out.push({ type: 'credit', peer: peer.name, count: more, from, to })
-    return
-  }
+  const chooses = mayChoose(state, peer, nowMs)
+  if (chooses) giveCredit(state, peer, out)
+  if (chooses && isComplete(state, peer)) return
+  askByNumber(state, peer, { nowMs, out, least: chooses ? 2 : 1 })
+}
+
+/** Only what so many have at the least. */
+function askByNumber(
+  state: SwarmState,
+  peer: Peer,
+  { least, nowMs, out }: { readonly least: number; readonly nowMs: number; readonly out: Out },
+): void {
   const chunks: number[] = []
   while (peer.open.size < peer.window) {
-    const n = pick(state, peer) ?? second(state, peer, nowMs)
+    const n = pick(state, peer, least) ?? second(state, peer, nowMs)
     if (n === undefined) break
     state.free.remove(n)
     state.asked.set(n, [...(state.asked.get(n) ?? []), peer])
@@ -47,14 +51,26 @@ export function ask(state: SwarmState, peer: Peer, nowMs: number, out: Out): voi
   if (chunks.length > 0) out.push({ type: 'want', peer: peer.name, chunks })
 }
 
-/** It has all, and there is something that nobody else has: it knows best what to hand out. */
-function isSource(state: SwarmState, peer: Peer, nowMs: number): boolean {
-  if (state.lonely === 0 || !state.solid) return false
-  return isComplete(state, peer) && nowMs >= peer.byNumberUntilMs
+/** It has what nobody else has, and knows best which of it to hand out next. */
+function mayChoose({ solid }: SwarmState, { byNumberUntilMs, sole }: Peer, nowMs: number): boolean {
+  return solid && sole > 0 && nowMs >= byNumberUntilMs
 }
 
-/** The rarest that it has; among equals any. */
-function pick({ avail, below, free }: SwarmState, { bits }: Peer): number | undefined {
+function giveCredit(state: SwarmState, peer: Peer, out: Out): void {
+  const most = isComplete(state, peer) ? state.missing : peer.sole
+  const count = Math.min(peer.window, most) - peer.open.size - peer.credit
+  if (count <= 0) return
+  peer.credit += count
+  const [from, to] = state.span
+  out.push({ type: 'credit', peer: peer.name, count, from, to })
+}
+
+/** The rarest that it has and that so many have at the least; among equals any. */
+function pick(
+  { avail, below, free }: SwarmState,
+  { bits }: Peer,
+  least: number,
+): number | undefined {
   const { size } = free
   if (size === 0) return undefined
   const start = below(size)
@@ -64,10 +80,10 @@ function pick({ avail, below, free }: SwarmState, { bits }: Peer): number | unde
     if (best !== undefined && i >= MAX_COMPARED) break
     const n = free.at((start + i) % size) ?? 0
     const rarity = avail[n] ?? 0
-    if (rarity >= bestAvail || !hasBit(bits, n)) continue
+    if (rarity >= bestAvail || rarity < least || !hasBit(bits, n)) continue
     best = n
     bestAvail = rarity
-    if (rarity === 1) break
+    if (rarity === least) break
   }
   return best
 }

@@ -5,12 +5,16 @@
 import { BOUNDS } from '../protocol.ts'
 import { hasBit } from '../runs.ts'
 import type { SwarmEvent } from './types.ts'
-import { isHere, type Out, type Peer, type SwarmState } from './state.ts'
+import { isHere, type NumberList, type Out, type Peer, type SwarmState } from './state.ts'
 
 type CreditEvent = Extract<SwarmEvent, { type: 'credit' }>
 
 /** Between two searches for chunks that may be handed out again. */
 const SEARCH_EVERY_MS = 50
+/** Chunks that are compared before the rarest of them is taken. */
+const MAX_COMPARED = 256
+/** What was sent and not heard of for this long did not get there. */
+const UNHEARD_MS = 5_000
 
 /** Start as many uploads as may run. */
 export function serve(state: SwarmState, nowMs: number, out: Out): void {
@@ -49,39 +53,57 @@ function nextFor(state: SwarmState, peer: Peer, nowMs: number): number | undefin
     peer.queue.delete(n)
     if (!peer.sending.has(n)) return n
   }
-  if (peer.owed === 0) return undefined
-  const n = freshFor(state, peer) ?? again(state, peer, nowMs)
-  if (n !== undefined) peer.owed--
+  if (peer.owed === 0 || peer.count === state.count) return undefined
+  const n = choose(state, peer, nowMs)
+  if (n === undefined) return undefined
+  peer.owed--
+  state.ungiven.remove(n)
   return n
 }
 
-/** What nobody has and nobody was handed: any of it. */
-function freshFor({ below, fresh }: SwarmState, { owedSpan }: Peer): number | undefined {
-  const { size } = fresh
-  const start = size === 0 ? 0 : below(size)
-  const [from, to] = owedSpan
-  for (let i = 0; i < size; i++) {
-    const n = fresh.at((start + i) % size) ?? 0
-    if (n >= from && n < to) return n
+/** What nobody has; what was never given by choice; after a while, anything that it lacks. */
+function choose(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
+  const n = rarest(state, state.fresh, peer) ?? rarest(state, state.ungiven, peer)
+  if (n !== undefined) {
+    state.givenOutMs = Infinity
+    return n
   }
-  return undefined
+  state.givenOutMs = Math.min(state.givenOutMs, nowMs)
+  return nowMs - state.givenOutMs < state.tuning.repeatMs ? undefined : again(state, peer, nowMs)
 }
 
-/** Nothing is fresh: what the fewest have, if it is a while ago that it was handed out. */
+function rarest({ avail, below }: SwarmState, list: NumberList, peer: Peer): number | undefined {
+  const { size } = list
+  const start = size === 0 ? 0 : below(size)
+  let best: number | undefined
+  for (let i = 0; i < size && (best === undefined || i < MAX_COMPARED); i++) {
+    const n = list.at((start + i) % size) ?? 0
+    if (!mayHave(peer, n)) continue
+    if (best === undefined || (avail[n] ?? 0) < (avail[best] ?? 0)) best = n
+    if (avail[best] === 0) break
+  }
+  return best
+}
+
+/** On its credit. */
+function mayHave({ bits, owedSpan: [from, to], sending }: Peer, n: number): boolean {
+  return n >= from && n < to && !hasBit(bits, n) && !sending.has(n)
+}
+
+/** What the fewest have, but for what this peer may have from us already. */
 function again(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
-  if (nowMs < state.searchAtMs) return undefined
+  if (nowMs < peer.searchAtMs) return undefined
   let best: number | undefined
   let bestAvail = Infinity
-  const [from, to] = peer.owedSpan
-  for (let n = from; n < Math.min(to, state.count); n++) {
+  for (let n = 0; n < state.count; n++) {
     const rarity = state.avail[n] ?? 0
-    if (rarity >= bestAvail || !isHere(state, n) || hasBit(state.repeats, n)) continue
-    if (hasBit(peer.bits, n) || peer.sending.has(n)) continue
-    if (nowMs - (state.handedMs[n] ?? 0) < state.tuning.repeatMs) continue
+    if (rarity >= bestAvail || !isHere(state, n) || !mayHave(peer, n)) continue
+    const unheardMs = peer.handed.has(n) ? nowMs - (state.handedMs[n] ?? 0) : Infinity
+    if (unheardMs < UNHEARD_MS || hasBit(state.repeats, n)) continue
     best = n
     bestAvail = rarity
   }
-  if (best === undefined) state.searchAtMs = nowMs + SEARCH_EVERY_MS
+  if (best === undefined) peer.searchAtMs = nowMs + SEARCH_EVERY_MS
   return best
 }
 

@@ -11,6 +11,8 @@ export interface Peer {
   readonly bits: Uint8Array
   /** How many of `bits` are set. */
   count: number
+  /** Chunks that are needed, not here, and at no other peer. */
+  sole: number
   /** Asked of it by number, and since when. */
   readonly open: Map<number, number>
   /** Asked of it and withdrawn: may still come. */
@@ -40,6 +42,8 @@ export interface Peer {
   /** What it asked for, in its order, and chunks of our choice that it may get. */
   readonly queue: Set<number>
   owed: number
+  /** A search for what it may be given again found nothing before this. */
+  searchAtMs: number
   /** Numbers that they are to be of. */
   owedSpan: readonly [from: number, to: number]
   /** On their way to it, and since when. */
@@ -61,8 +65,6 @@ export interface SwarmState {
   missing: number
   /** How many peers have chunk n. */
   readonly avail: Uint16Array
-  /** Needed, not here, and at one peer only. */
-  lonely: number
   /** First and past the last number that is needed and not here, as `need` was set. */
   span: readonly [from: number, to: number]
   /** Whether all between them that is not here is needed, so that others may choose. */
@@ -74,6 +76,10 @@ export interface SwarmState {
   readonly checking: Set<number>
   /** Whom chunk n was asked of, by number. */
   readonly asked: Map<number, Peer[]>
+  /** Here, and never handed to anyone who left the choice to us. */
+  readonly ungiven: NumberList
+  /** Since when there has been nothing of that for those who leave it to us. */
+  givenOutMs: number
   /** When chunk n was last handed out. */
   readonly handedMs: Float64Array
   readonly peers: Map<string, Peer>
@@ -84,8 +90,6 @@ export interface SwarmState {
   /** Here, and not told of yet. */
   news: number[]
   gossipAtMs: number
-  /** A search for chunks to hand out again found none before. */
-  searchAtMs: number
   readonly below: (count: number) => number
 }
 
@@ -106,11 +110,12 @@ export function createSwarm(config: SwarmConfig): SwarmState {
     need: new Uint8Array(bytes),
     missing: 0,
     avail: new Uint16Array(count),
-    lonely: 0,
     span: [0, 0],
     solid: false,
     free: new NumberList(count),
     fresh: new NumberList(count),
+    ungiven: new NumberList(count),
+    givenOutMs: Infinity,
     checking: new Set(),
     asked: new Map(),
     handedMs: new Float64Array(count).fill(NEVER),
@@ -120,10 +125,9 @@ export function createSwarm(config: SwarmConfig): SwarmState {
     cut: new Set(),
     news: [],
     gossipAtMs: 0,
-    searchAtMs: 0,
     below: dice(random.bytes(4)),
   }
-  for (let n = 0; n < count; n++) if (isHere(state, n)) freshen(state, n)
+  for (let n = 0; n < count; n++) if (isHere(state, n)) offerFresh(state, n)
   setNeed(state, config.need ?? state.need)
   return state
 }
@@ -145,14 +149,14 @@ export function isMissing(state: SwarmState, n: number): boolean {
 export function setNeed(state: SwarmState, bits: Uint8Array): void {
   state.need = new Uint8Array(Math.ceil(state.count / 8))
   state.missing = 0
-  state.lonely = 0
+  for (const peer of state.ring) peer.sole = 0
   state.free.clear()
   for (let n = 0; n < state.count; n++) {
     if (!hasBit(bits, n) || hasBit(state.repeats, n)) continue
     setBit(state.need, n)
     if (hasBit(state.have, n)) continue
     state.missing++
-    if (state.avail[n] === 1) state.lonely++
+    countSole(state, n, 1)
     release(state, n)
   }
   measureNeed(state)
@@ -188,9 +192,9 @@ export function setHere(state: SwarmState, n: number): boolean {
   state.free.remove(n)
   if (needed) {
     state.missing--
-    if (state.avail[n] === 1) state.lonely--
+    countSole(state, n, -1)
   }
-  freshen(state, n)
+  offerFresh(state, n)
   state.news.push(n)
   return needed
 }
@@ -200,36 +204,46 @@ export function setGone(state: SwarmState, n: number): void {
   clearBit(state.have, n)
   state.hereCount--
   state.fresh.remove(n)
+  state.ungiven.remove(n)
   if (!hasBit(state.need, n)) return
   state.missing++
-  if (state.avail[n] === 1) state.lonely++
+  countSole(state, n, 1)
   release(state, n)
 }
 
 export function gain(state: SwarmState, peer: Peer, n: number): void {
   peer.handed.delete(n)
   if (hasBit(peer.bits, n)) return
+  const missing = isMissing(state, n)
+  if (missing) countSole(state, n, -1)
   setBit(peer.bits, n)
   peer.count++
-  recount(state, n, 1)
+  state.avail[n] = (state.avail[n] ?? 0) + 1
+  if (missing && state.avail[n] === 1) peer.sole++
   state.fresh.remove(n)
 }
 
 export function lose(state: SwarmState, peer: Peer, n: number): void {
   if (!hasBit(peer.bits, n)) return
+  const missing = isMissing(state, n)
+  if (missing) countSole(state, n, -1)
   clearBit(peer.bits, n)
   peer.count--
-  recount(state, n, -1)
+  state.avail[n] = (state.avail[n] ?? 1) - 1
+  if (missing) countSole(state, n, 1)
   freshen(state, n)
 }
 
-function recount(state: SwarmState, n: number, by: 1 | -1): void {
-  const before = state.avail[n] ?? 0
-  const now = before + by
-  state.avail[n] = now
-  if (!isMissing(state, n)) return
-  if (before === 1) state.lonely--
-  else if (now === 1) state.lonely++
+/** `n` begins or ends to be needed from the one peer that has it, if it is one. */
+function countSole(state: SwarmState, n: number, by: 1 | -1): void {
+  if (state.avail[n] !== 1) return
+  const holder = state.ring.find(({ bits }) => hasBit(bits, n))
+  if (holder !== undefined) holder.sole += by
+}
+
+function offerFresh(state: SwarmState, n: number): void {
+  freshen(state, n)
+  if (!hasBit(state.repeats, n)) state.ungiven.add(n)
 }
 
 function freshen(state: SwarmState, n: number): void {
@@ -252,6 +266,7 @@ export function addPeer(state: SwarmState, name: string, nowMs: number): Peer {
     name,
     bits: new Uint8Array(Math.ceil(state.count / 8)),
     count: 0,
+    sole: 0,
     open: new Map(),
     withdrawn: new Set(),
     credit: 0,
@@ -269,6 +284,7 @@ export function addPeer(state: SwarmState, name: string, nowMs: number): Peer {
     losses: 0,
     queue: new Set(),
     owed: 0,
+    searchAtMs: 0,
     owedSpan: [0, 0],
     sending: new Map(),
     handed: new Set(),
@@ -280,7 +296,6 @@ export function addPeer(state: SwarmState, name: string, nowMs: number): Peer {
 
 export function dropPeer(state: SwarmState, peer: Peer): void {
   state.peers.delete(peer.name)
-  state.ring.splice(state.ring.indexOf(peer), 1)
   for (const n of peer.open.keys()) {
     unask(state, peer, n)
     release(state, n)
@@ -289,8 +304,11 @@ export function dropPeer(state: SwarmState, peer: Peer): void {
   for (const n of [...peer.handed, ...peer.sending.keys()]) state.handedMs[n] = NEVER
   for (let n = 0; n < state.count; n++) {
     lose(state, peer, n)
-    if (peer.handed.has(n)) freshen(state, n)
+    if (!peer.handed.has(n) || !isHere(state, n)) continue
+    freshen(state, n)
+    if (state.avail[n] === 0) state.ungiven.add(n)
   }
+  state.ring.splice(state.ring.indexOf(peer), 1)
 }
 
 export function isComplete(state: SwarmState, peer: Peer): boolean {

@@ -31,7 +31,7 @@ export interface Tuning {
   readonly silentMs: number
   readonly firstBenchMs: number
   readonly maxBenchMs: number
-  /** A chunk that was handed out is not handed out again, by choice, before this is over. */
+  /** Nothing is handed out again, by choice, before there has been nothing new for so long. */
   readonly repeatMs: number
   /** A complete peer that leaves credit unused for this long is asked by number. */
   readonly creditMs: number
@@ -50,7 +50,7 @@ export const TUNING: Tuning = {
   silentMs: 4_000,
   firstBenchMs: 5_000,
   maxBenchMs: 60_000,
-  repeatMs: 1_000,
+  repeatMs: 300,
   creditMs: 10_000,
   secondMs: 300,
   gossipMs: 40,
