@@ -5,10 +5,10 @@
  * A package that was there before Kith installed one, and of which no file is kept, is only replaced
  * where the release says `no-way-back=yes`.
  */
-import { mkdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { keepFile, namesIn, removeSafely, requireSpace } from './disk.ts'
+import { keepFile, makeFolder, namesIn, removeSafely, requireSpace } from './disk.ts'
 import { createDpkg, type Dpkg } from './dpkg.ts'
 import { InstallError } from './errors.ts'
 import { restartOf, runProgram } from './run.ts'
@@ -52,7 +52,7 @@ export function debInstaller(site: Site): Installer {
       if (!way && release.args['no-way-back'] !== 'yes') {
         await requireNew(dpkg, fields.package, signal)
       }
-      await mkdir(folder, { recursive: true, mode: 0o700 })
+      await makeFolder(folder, 0o700)
       // Once as it is kept, once as it is unpacked.
       await requireSpace(folder, 2 * (await stat(file)).size)
       await keepFile(file, folder, `${buildName(release)}${END}`)

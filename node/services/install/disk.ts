@@ -1,6 +1,6 @@
 /** Files and folders that are on the disk when a step says so. */
 import { constants } from 'node:fs'
-import { lstat, open, readdir, rename, rm, statfs, symlink } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rename, rm, statfs, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 import { syncFolder } from '../../storage/files.ts'
@@ -48,6 +48,16 @@ export async function removeSafely(path: string): Promise<void> {
   if (found === undefined) return
   await rm(path, { force: true, recursive: true })
   await syncFolder(dirname(path))
+}
+
+/** The folder and those above it, where they are missing; their names are safe too. */
+export async function makeFolder(path: string, mode: number): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode })
+  if (first === undefined) return
+  for (let made = path; ; made = dirname(made)) {
+    await syncFolder(dirname(made))
+    if (made === first) return
+  }
 }
 
 /** Names in a folder; none where there is no folder. */

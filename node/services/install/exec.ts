@@ -9,9 +9,9 @@
  * done before. `current` prints {"version": "…", "build": n}, or nothing. Of any other end, the last
  * line of its standard error is told to people.
  */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { makeFolder } from './disk.ts'
 import { InstallError } from './errors.ts'
 import { runProgram } from './run.ts'
 import type { Site } from './site.ts'
@@ -32,7 +32,7 @@ export function execInstaller({ root, clock, exec }: Site): Installer {
   const folder = join(root, 'program')
 
   async function say(word: Word, about: object, signal: AbortSignal): Promise<string> {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await makeFolder(folder, 0o700)
     return runProgram({
       argv: [...(exec ?? []), word],
       clock,

@@ -1,7 +1,7 @@
 /** Installs releases by name, one step at a time for each. What a step does is in `job.ts`. */
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { makeFolder } from './disk.ts'
 import { InstallError, withoutSpace } from './errors.ts'
 import { Job, type JobDeps, type Outcome } from './job.ts'
 import { readJournal, type Journal } from './journal.ts'
@@ -47,7 +47,7 @@ export function createInstalls(deps: InstallsDeps): Installs {
     if (busy.has(name)) throw new InstallError('INSTALL_BUSY')
     busy.add(name)
     try {
-      await mkdir(root, { recursive: true, mode: 0o755 })
+      await makeFolder(root, 0o755)
       const site = { ...deps.site(name), root, clock }
       const jobDeps = { ...deps, site, root, launched: launched?.has(name) === true }
       return await run(new Job(jobDeps, await readJournal(root)))

@@ -3,11 +3,11 @@
  * the slot that does not run; the next start of the machine runs it. What a bundle calls its version
  * must be the release's.
  */
-import { mkdir, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { writeFileAtomic } from '../../storage/files.ts'
-import { keepFile, namesIn, removeSafely, requireSpace } from './disk.ts'
+import { keepFile, makeFolder, namesIn, removeSafely, requireSpace } from './disk.ts'
 import { InstallError } from './errors.ts'
 import { runProgram } from './run.ts'
 import type { Site } from './site.ts'
@@ -57,8 +57,8 @@ export function raucInstaller({ root, clock, rauc }: Site): Installer {
   return {
     name: 'rauc',
     async stage({ release, file, signal }) {
-      await mkdir(bundles, { recursive: true, mode: 0o700 })
-      await mkdir(known, { recursive: true, mode: 0o700 })
+      await makeFolder(bundles, 0o700)
+      await makeFolder(known, 0o700)
       await requireSpace(bundles, (await stat(file)).size)
       const kept = await keepFile(file, bundles, `${buildName(release)}.raucb`)
       // Checks the signature too.

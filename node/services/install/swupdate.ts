@@ -3,11 +3,11 @@
  * written for each slot as a selection, such as `stable,copy-b`. Which slot the machine starts is
  * asked and told by a program of the owner's: `booted` prints it, `set SLOT` is for the next start.
  */
-import { mkdir, readFile, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { writeFileAtomic } from '../../storage/files.ts'
-import { keepFile, namesIn, removeSafely, requireSpace } from './disk.ts'
+import { keepFile, makeFolder, namesIn, removeSafely, requireSpace } from './disk.ts'
 import { InstallError } from './errors.ts'
 import { runProgram } from './run.ts'
 import type { Site } from './site.ts'
@@ -59,8 +59,8 @@ export function swupdateInstaller({ root, clock, swupdate }: Site): Installer {
   return {
     name: 'swupdate',
     async stage({ release, file, signal }) {
-      await mkdir(images, { recursive: true, mode: 0o700 })
-      await mkdir(held, { recursive: true, mode: 0o700 })
+      await makeFolder(images, 0o700)
+      await makeFolder(held, 0o700)
       await requireSpace(images, (await stat(file)).size)
       const kept = await keepFile(file, images, `${buildName(release)}.swu`)
       const selection = slots[await other(signal)] ?? ''

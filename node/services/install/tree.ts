@@ -7,12 +7,12 @@
  *   <root>/versions/<version>-<build>/…
  *   <root>/staging/…     while a release is unpacked
  */
-import { mkdir, readlink, rename, rm, stat } from 'node:fs/promises'
+import { readlink, rename, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 
 import { syncFolder } from '../../storage/files.ts'
 import { checkArchive, unpackArchive } from './archive.ts'
-import { namesIn, removeSafely, replaceLink, requireSpace } from './disk.ts'
+import { makeFolder, namesIn, removeSafely, replaceLink, requireSpace } from './disk.ts'
 import { InstallError } from './errors.ts'
 import { restartOf, runProgram } from './run.ts'
 import type { Site } from './site.ts'
@@ -49,7 +49,7 @@ export function treeInstaller(site: Site): Installer {
     async stage({ release, file }) {
       restartOf(release.args, site.restart)
       const { bytes, entries } = await checkArchive(file)
-      await mkdir(versions, { recursive: true })
+      await makeFolder(versions, 0o755)
       await removeSafely(staging)
       await requireSpace(root, bytes, entries)
       try {
