@@ -7,13 +7,13 @@ import { constants } from 'node:fs'
 import { open, rename, rm, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
-import type { IndexChunk, OpenedIndex } from '../../protocols/update/index.ts'
+import { BOUNDS, type IndexChunk, type OpenedIndex } from '../../protocols/update/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import type { BlobStore } from '../storage/blobs.ts'
 import { syncFolder } from '../storage/files.ts'
 import { hashOf } from './chunks.ts'
 import { ReleaseError } from './errors.ts'
-import { LEVELS, packed } from './pack.ts'
+import { createPacker, LEVELS, type Packer } from './pack.ts'
 import { openPatched, PATCH } from './patch.ts'
 import { baseOf } from './plan.ts'
 import { readAt, type RawBytes } from './raw.ts'
@@ -77,6 +77,7 @@ async function writePart(
   const { chunks, rawBytes } = opened.index
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
   await using file = await open(part, flags, 0o600)
+  using packer = createPacker(LEVELS.fast)
   const finders = await findersOf(opened, options)
   const from: Record<Origin, number> = {
     storeBytes: 0,
@@ -97,7 +98,7 @@ async function writePart(
     else if (missing.size === 0) {
       await writeAll(file, found.bytes, at)
       from[found.origin] += chunk.raw
-      if (options.keep === true) await keep(chunk, found.bytes, options.blobs)
+      if (options.keep === true) await keep(chunk, found.bytes, options.blobs, packer)
     }
     at += chunk.raw
     if (missing.size === 0) options.onProgress?.(at, rawBytes)
@@ -119,10 +120,11 @@ async function resumed(
   signal: AbortSignal,
 ): Promise<{ at: number; n: number }> {
   const { size } = await file.stat()
+  const room = new Uint8Array(BOUNDS.maxRawBytes)
   let at = 0
   for (const [n, { raw, hash }] of chunks.entries()) {
     signal.throwIfAborted()
-    const bytes = at + raw <= size ? await readAt(file, at, raw) : undefined
+    const bytes = at + raw <= size ? await readAt(file, at, room.subarray(0, raw)) : undefined
     if (bytes === undefined || !equalBytes(hashOf(bytes), hash)) {
       await file.truncate(at)
       return { at, n }
@@ -143,9 +145,10 @@ async function keep(
   chunk: IndexChunk,
   bytes: Uint8Array,
   blobs: Pick<BlobStore, 'has' | 'put'>,
+  packer: Packer,
 ): Promise<void> {
   if (blobs.has(chunk.hash)) return
-  await blobs.put(chunk, await packed(bytes, LEVELS.fast), { verified: true })
+  await blobs.put(chunk, await packer.pack(bytes), { verified: true })
 }
 
 /** One way to come by the chunk at a place of the release; what it gives is not checked. */

@@ -8,7 +8,7 @@ import { BOUNDS, createCutter, type IndexChunk } from '../../protocols/update/in
 import { toHex } from '../../protocols/wire/index.ts'
 import type { BlobStore } from '../storage/blobs.ts'
 import { ReleaseError } from './errors.ts'
-import { packed } from './pack.ts'
+import { createPacker } from './pack.ts'
 
 /** Chunks in work at a time: as many as there are threads that pack. */
 const AT_ONCE = 4
@@ -27,24 +27,35 @@ export interface StoreOptions {
   readonly onBytes?: (rawBytes: number, storedBytes: number) => void
 }
 
-/** The chunks of what comes in pieces, each in memory of its own. */
-export async function* chunksOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/**
+ * The chunks of what comes in pieces. Each is the beginning of a room, 262,144 bytes, that `take`
+ * gave, and stays what it is until that gives the same room again.
+ */
+export async function* chunksOf(
+  pieces: AsyncIterable<Uint8Array>,
+  take: () => Uint8Array,
+): AsyncGenerator<Uint8Array> {
   const cutter = createCutter()
-  const open = new Uint8Array(BOUNDS.maxRawBytes)
+  let room = take()
   let length = 0
   for await (const piece of pieces) {
     for (let at = 0; at < piece.length;) {
       const cut = cutter.next(piece, at)
       const part = piece.subarray(at, cut)
-      open.set(part, length)
+      room.set(part, length)
       length += part.length
       at += part.length
       if (cut === undefined) continue
-      yield open.slice(0, length)
+      yield room.subarray(0, length)
+      room = take()
       length = 0
     }
   }
-  if (length > 0) yield open.slice(0, length)
+  if (length > 0) yield room.subarray(0, length)
+}
+
+export function newRoom(): Uint8Array {
+  return new Uint8Array(BOUNDS.maxRawBytes)
 }
 
 export function hashOf(bytes: Uint8Array): Uint8Array {
@@ -65,14 +76,27 @@ export async function storeChunks(
   const seen = new Map<string, Promise<IndexChunk>>()
   const rows: IndexChunk[] = []
   const inWork: Promise<IndexChunk>[] = []
+  /** Used again and again: memory that is only collected would pile up. */
+  const rooms: Uint8Array[] = []
+  const packers = Array.from({ length: AT_ONCE }, () => createPacker(level))
   let rawBytes = 0
   let failure: unknown
 
   async function keep(hash: Uint8Array, bytes: Uint8Array): Promise<IndexChunk> {
-    const blob = await packed(bytes, level)
-    const row = { hash, raw: bytes.length, stored: blob.bytes.length, codec: blob.codec }
-    if (!blobs.has(hash)) await blobs.put(row, blob, { verified: true })
-    return row
+    // There are as many as there are chunks in work.
+    const packer = packers.pop() ?? createPacker(level)
+    try {
+      const blob = await packer.pack(bytes)
+      const row = { hash, raw: bytes.length, stored: blob.bytes.length, codec: blob.codec }
+      if (!blobs.has(hash)) await blobs.put(row, blob, { verified: true })
+      return row
+    } finally {
+      packers.push(packer)
+    }
+  }
+
+  function giveBack(bytes: Uint8Array): void {
+    rooms.push(new Uint8Array(bytes.buffer))
   }
 
   async function take(): Promise<void> {
@@ -84,16 +108,16 @@ export async function storeChunks(
   }
 
   try {
-    for await (const bytes of chunksOf(pieces)) {
+    for await (const bytes of chunksOf(pieces, () => rooms.pop() ?? newRoom())) {
       whole.update(bytes)
       rawBytes += bytes.length
       const hash = hashOf(bytes)
       const hex = toHex(hash)
       let row = seen.get(hex)
       if (row === undefined) {
-        row = keep(hash, bytes)
+        row = keep(hash, bytes).finally(() => giveBack(bytes))
         seen.set(hex, row)
-      }
+      } else giveBack(bytes)
       inWork.push(row)
       if (inWork.length >= AT_ONCE) await take()
     }
@@ -104,6 +128,7 @@ export async function storeChunks(
   } finally {
     // Nothing goes on in the background, and no failure is left without a listener.
     if (failure !== undefined) await Promise.allSettled(inWork)
+    for (const packer of packers) packer[Symbol.dispose]()
   }
   return { chunks: rows, rawBytes, rawHash: new Uint8Array(whole.digest()) }
 }

@@ -21,7 +21,7 @@ import {
   segmentHeader,
   type PlacedSegment,
 } from './patch-form.ts'
-import type { RawBytes } from './raw.ts'
+import { roomFor, type RawBytes } from './raw.ts'
 
 export { PATCH } from './patch-form.ts'
 
@@ -175,8 +175,8 @@ export async function openPatched(
 
   return {
     size: rawBytes,
-    async read(from, length) {
-      const target = new Uint8Array(Math.max(0, Math.min(length, rawBytes - from)))
+    async read(from, length, into) {
+      const target = roomFor(Math.min(length, rawBytes - from), into)
       for (let done = 0; done < target.length;) {
         const { of, bytes } = await segmentAt(from + done)
         const inside = from + done - of.at

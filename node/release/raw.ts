@@ -7,21 +7,23 @@ import { ReleaseError } from './errors.ts'
 export interface RawBytes extends AsyncDisposable {
   readonly size: number
   /**
-   * `length` bytes from `at`, fewer only at the end. One call at a time.
+   * `length` bytes from `at`, fewer only at the end; in `into`, where that is given and it must be as
+   * long. One call at a time.
    *
    * @throws ReleaseError RELEASE_CHANGED
    */
-  read(at: number, length: number): Promise<Uint8Array>
+  read(at: number, length: number, into?: Uint8Array): Promise<Uint8Array>
 }
 
 /** How much is read at once. */
-export const READ_BYTES = 1_048_576
+export const READ_BYTES = 262_144
 
-/** All of it, piece by piece. */
+/** All of it, piece by piece. A piece is good until the next one is taken. */
 export async function* piecesOf(raw: RawBytes, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  const room = new Uint8Array(READ_BYTES)
   for (let at = 0; at < raw.size; at += READ_BYTES) {
     signal.throwIfAborted()
-    yield await raw.read(at, READ_BYTES)
+    yield await raw.read(at, READ_BYTES, room)
   }
 }
 
@@ -47,8 +49,9 @@ function fileBytes(file: FileHandle, path: string, before: BigIntStats): RawByte
   const size = Number(before.size)
   return {
     size,
-    async read(at, length) {
-      const bytes = await readAt(file, at, Math.max(0, Math.min(length, size - at)))
+    async read(at, length, into) {
+      const target = roomFor(Math.min(length, size - at), into)
+      const bytes = await readAt(file, at, target)
       if (bytes === undefined || (at + length >= size && !(await isAsBefore(file, before)))) {
         throw new ReleaseError('RELEASE_CHANGED', `${path} changed while it was read.`)
       }
@@ -58,15 +61,21 @@ function fileBytes(file: FileHandle, path: string, before: BigIntStats): RawByte
   }
 }
 
-/** Undefined where the file ends before. */
+/** Where `length` bytes go: to the beginning of `into`, or into new room. */
+export function roomFor(length: number, into?: Uint8Array): Uint8Array {
+  return into === undefined
+    ? new Uint8Array(Math.max(0, length))
+    : into.subarray(0, Math.max(0, length))
+}
+
+/** Fills `bytes`; undefined where the file ends before. */
 export async function readAt(
   file: FileHandle,
   at: number,
-  length: number,
+  bytes: Uint8Array,
 ): Promise<Uint8Array | undefined> {
-  const bytes = new Uint8Array(length)
-  for (let done = 0; done < length;) {
-    const { bytesRead } = await file.read(bytes, done, length - done, at + done)
+  for (let done = 0; done < bytes.length;) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, at + done)
     if (bytesRead === 0) return undefined
     done += bytesRead
   }
@@ -76,13 +85,4 @@ export async function readAt(
 export async function isAsBefore(file: FileHandle, before: BigIntStats): Promise<boolean> {
   const { size, mtimeNs, ino } = await file.stat({ bigint: true })
   return size === before.size && mtimeNs === before.mtimeNs && ino === before.ino
-}
-
-/** Bytes that are in memory. */
-export function bytesInMemory(bytes: Uint8Array): RawBytes {
-  return {
-    size: bytes.length,
-    read: (at, length) => Promise.resolve(bytes.subarray(at, at + length)),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  }
 }

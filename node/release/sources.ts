@@ -1,7 +1,7 @@
 /** What this device has already: an installed version, or any file that may share chunks. */
 import type { IndexChunk, ReleaseIndex } from '../../protocols/update/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
-import { chunksOf, hashOf } from './chunks.ts'
+import { chunksOf, hashOf, newRoom } from './chunks.ts'
 import { piecesOf, type RawBytes } from './raw.ts'
 
 /**
@@ -26,8 +26,9 @@ export function releaseSource(
 
 /** Any bytes, cut by the same rule. Reads all of them once. */
 export async function scannedSource(raw: RawBytes, signal: AbortSignal): Promise<Source> {
+  const room = newRoom()
   const rows: Pick<IndexChunk, 'hash' | 'raw'>[] = []
-  for await (const bytes of chunksOf(piecesOf(raw, signal))) {
+  for await (const bytes of chunksOf(piecesOf(raw, signal), () => room)) {
     rows.push({ hash: hashOf(bytes), raw: bytes.length })
   }
   return { raw, placeOf: placesOf(rows) }

@@ -3,7 +3,7 @@ import type { IndexChunk } from '../../protocols/update/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
 import { rawOf, type BlobStore } from '../storage/blobs.ts'
 import { ReleaseError } from './errors.ts'
-import type { RawBytes } from './raw.ts'
+import { roomFor, type RawBytes } from './raw.ts'
 
 /** Chunks that are kept unpacked: what a segment of a patch and its dictionary touch. */
 const KEPT = 64
@@ -40,8 +40,8 @@ export function storedBytes(
 
   return {
     size,
-    async read(from, length) {
-      const target = new Uint8Array(Math.max(0, Math.min(length, size - from)))
+    async read(from, length, into) {
+      const target = roomFor(Math.min(length, size - from), into)
       let n = chunkAt(ends, from)
       for (let done = 0; done < target.length; n++) {
         const raw = await chunk(n)

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { Header, Pax } from 'tar'
 
 import { ReleaseError } from './errors.ts'
-import { isAsBefore, readAt, type RawBytes } from './raw.ts'
+import { isAsBefore, readAt, roomFor, type RawBytes } from './raw.ts'
 import {
   createTwins,
   nameOf,
@@ -157,15 +157,14 @@ function treeBytes(entries: readonly Planned[], size: number): RawBytes {
     const wanted = Math.min(target.length, length - at)
     if (wanted <= 0) return
     const handle = await handleOf(planned, path)
-    const bytes = await readAt(handle, at, wanted)
+    const bytes = await readAt(handle, at, target.subarray(0, wanted))
     if (bytes === undefined || !(await isAsBefore(handle, stats))) changed(path)
-    target.set(bytes)
   }
 
   return {
     size,
-    async read(from, length) {
-      const target = new Uint8Array(Math.max(0, Math.min(length, size - from)))
+    async read(from, length, into) {
+      const target = roomFor(Math.min(length, size - from), into).fill(0)
       for (let done = 0, i = entryAt(entries, from); done < target.length; i++) {
         const planned = entries[i]
         if (planned === undefined) throw new RangeError('a place without an entry')
