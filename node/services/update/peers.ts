@@ -5,7 +5,7 @@
  */
 import type { Logger } from 'pino'
 
-import { peerIdOf } from '../../../protocols/identity/index.ts'
+import { IdentityError, peerIdOf } from '../../../protocols/identity/index.ts'
 import {
   Frame,
   UPDATE,
@@ -99,10 +99,11 @@ class KeptStreams implements Peers {
   }
 
   start(): void {
-    const { events, peers } = this.#deps.mesh
+    const { mesh } = this.#deps
+    const { events } = mesh
     events.on('connect', ({ key }) => void this.#session(key), this.#signal)
     events.on('disconnect', ({ key }) => this.#disconnected(key), this.#signal)
-    for (const { key } of peers()) this.#session(key)
+    for (const { key } of mesh.peers()) this.#session(key)
   }
 
   links(): readonly Link[] {
@@ -244,8 +245,8 @@ class KeptStreams implements Peers {
   }
 
   #fault({ key }: Session, error: unknown): void {
-    if (error instanceof UpdateError) this.#deps.onFault(key, error.code)
-    else if (error instanceof WireError && error.code !== 'WIRE_CLOSED') {
+    const wire = error instanceof WireError && error.code !== 'WIRE_CLOSED'
+    if (error instanceof UpdateError || error instanceof IdentityError || wire) {
       this.#deps.onFault(key, error.code)
     }
   }

@@ -49,27 +49,35 @@ function runningUploads({ ring, tuning }: SwarmState, nowMs: number): number {
 
 function nextFor(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
   if (peer.sending.size >= state.tuning.uploadsPerPeer) return undefined
+  // Nobody else can give it what it leaves to us.
+  const chosen = choose(state, peer)
+  if (chosen !== undefined) return chosen
   for (const n of peer.queue) {
     peer.queue.delete(n)
     if (!peer.sending.has(n)) return n
   }
-  if (peer.owed === 0 || peer.count === state.count) return undefined
-  const n = choose(state, peer, nowMs)
+  return onceMore(state, peer, nowMs)
+}
+
+/** On credit: what nobody has, else what was never given so. */
+function choose(state: SwarmState, peer: Peer): number | undefined {
+  if (peer.owed === 0) return undefined
+  const n = rarest(state, state.fresh, peer) ?? rarest(state, state.ungiven, peer)
   if (n === undefined) return undefined
-  peer.owed--
+  state.givenOutMs = Infinity
   state.ungiven.remove(n)
+  peer.owed--
   return n
 }
 
-/** What nobody has; what was never given by choice; after a while, anything that it lacks. */
-function choose(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
-  const n = rarest(state, state.fresh, peer) ?? rarest(state, state.ungiven, peer)
-  if (n !== undefined) {
-    state.givenOutMs = Infinity
-    return n
-  }
+/** On credit, when there has been nothing new for a while. */
+function onceMore(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
+  if (peer.owed === 0 || peer.count === state.count) return undefined
   state.givenOutMs = Math.min(state.givenOutMs, nowMs)
-  return nowMs - state.givenOutMs < state.tuning.repeatMs ? undefined : again(state, peer, nowMs)
+  if (nowMs - state.givenOutMs < state.tuning.repeatMs) return undefined
+  const n = again(state, peer, nowMs)
+  if (n !== undefined) peer.owed--
+  return n
 }
 
 function rarest({ avail, below }: SwarmState, list: NumberList, peer: Peer): number | undefined {
