@@ -14,7 +14,10 @@ export const LEVELS = { fast: 3, best: 19 } as const
 const WORTH = 0.95
 
 export interface Packer extends Disposable {
-  /** The same bytes at the same level always have the same form. One call at a time. */
+  /**
+   * The same bytes at the same level always have the same form. One call at a time; the bytes stay
+   * what they are.
+   */
   pack(raw: Uint8Array): Promise<Blob>
 }
 
@@ -37,7 +40,8 @@ export function createPacker(level: number): Packer {
     await new Promise<void>((resolve, reject) => {
       stream.write(raw, (error) => (error ? reject(error) : resolve()))
     })
-    return Buffer.concat(parts)
+    const [first] = parts
+    return parts.length === 1 && first !== undefined ? first : Buffer.concat(parts)
   }
 
   return {
