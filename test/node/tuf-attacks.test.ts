@@ -166,6 +166,16 @@ it('refuses an old list under a new snapshot, and an old snapshot under a new ti
   await refusedBoth(await follower(channel), snapshots, 'TUF_HASH')
 })
 
+it('parses nothing that is not the file that was signed', async () => {
+  for (const role of ['snapshot', 'targets'] as const) {
+    const { channel, device } = await started()
+    await using _ = device
+    channel.list({ add: [indexOf('1.1.0', 2)] })
+    channel.files.set(`3.${role}.json`, new TextEncoder().encode('['.repeat(1_000)))
+    await refused(device.refresh(channel), 'TUF_HASH', role)
+  }
+})
+
 it('refuses another list that the same keys signed under the same version', async () => {
   const { channel, device } = await started()
   await using _ = device

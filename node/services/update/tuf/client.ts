@@ -22,7 +22,7 @@ import {
   type Release,
   type TufTime,
 } from './listing.ts'
-import { DAY_MS, openMetadata, sha256Hex, TUF_LIMITS } from './metadata.ts'
+import { DAY_MS, openMetadata, readPlain, sha256Hex, TUF_LIMITS } from './metadata.ts'
 import { freshTrust, openTrustStore, type Trust, type TrustStore } from './trust-store.ts'
 import { follow, type Source, type Work } from './verify.ts'
 
@@ -221,7 +221,7 @@ function metadataIn(trust: Trust, name: string): Uint8Array | undefined {
   if (role === 'root') return trust.roots[version - 1]
   if (role !== 'targets' && role !== 'snapshot') return undefined
   const bytes = trust[role]
-  const fits = bytes !== undefined && openMetadata(role, bytes).signed.version === version
+  const fits = bytes !== undefined && readPlain(role, bytes).version === version
   return fits ? bytes : undefined
 }
 

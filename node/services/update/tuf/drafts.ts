@@ -149,8 +149,9 @@ export function nextTargets(current: Uint8Array | undefined, change: TargetsChan
   const { add = [], remove = [], nowMs, days = LIFETIME_DAYS.targets } = change
   for (const path of remove) takeBack(targets, withdrawn, path)
   for (const bytes of add) addIndex(targets, withdrawn, bytes)
-  const count = Math.max(Object.keys(targets).length, Object.keys(withdrawn).length)
-  if (count > TUF_LIMITS.maxTargets) throw new TufError('TUF_TOO_MANY', 'targets')
+  if (Object.keys(withdrawn).length > TUF_LIMITS.maxWithdrawn) {
+    throw new TufError('TUF_TOO_MANY', 'targets')
+  }
   const next = new Targets({
     version: (before?.version ?? 0) + 1,
     specVersion: SPEC_VERSION,

@@ -37,6 +37,8 @@ export {
   renewChannel,
 } from './repository.ts'
 export type { InitOptions, InitResult, OnlineKeys, RepositoryFiles } from './repository.ts'
+export { httpSource, refreshOnce } from './refresh-once.ts'
+export type { RefreshOnce } from './refresh-once.ts'
 export { exportChannel, importChannel, readMark } from './transfer.ts'
 export type { Chunks, Transferred, TransferOptions } from './transfer.ts'
 export { compareWitness, parseTargetPath } from './witness.ts'

@@ -6,14 +6,12 @@
  * clock that falls back revives nothing. One that leaps ahead blocks new installs until it is right
  * again, and leaves no trace: what it said is not kept.
  */
-import type { Targets } from '@tufjs/models'
-
 import type { ClockTrust } from '../../../timekeeper.ts'
 import { BOUNDS } from '../../../../protocols/update/index.ts'
 import { TufError, type TufErrorCode } from './errors.ts'
 import {
   DAY_MS,
-  openMetadata,
+  readPlain,
   ROLES,
   sha256Hex,
   signedAtMs,
@@ -74,15 +72,30 @@ export interface ChannelView {
 
 const PLAUSIBLE_MS = 400 * DAY_MS
 
+/** A list of releases, as tuf-js or plain JSON has it. */
+export interface TargetsList {
+  readonly targets: Readonly<
+    Record<string, { readonly length: number; readonly hashes: Readonly<Record<string, string>> }>
+  >
+  readonly unrecognizedFields: Readonly<Record<string, unknown>>
+}
+
+interface Delegated {
+  readonly roles?: object | undefined
+  readonly succinctRoles?: object | undefined
+}
+
 /** What a channel says that we refuse although it is signed. @throws TufError */
-export function conclude(signed: Targets): void {
+export function conclude(
+  signed: TargetsList & { readonly delegations?: Delegated | undefined },
+): void {
   const { delegations } = signed
   const roles = Object.keys(delegations?.roles ?? {}).length
   if (roles > 0 || delegations?.succinctRoles !== undefined) {
     throw new TufError('TUF_DELEGATIONS', 'targets')
   }
   const withdrawn = withdrawnIn(signed)
-  if (Object.keys(withdrawn).length > TUF_LIMITS.maxTargets) {
+  if (Object.keys(withdrawn).length > TUF_LIMITS.maxWithdrawn) {
     throw new TufError('TUF_TOO_MANY', 'targets')
   }
   for (const { sha256, length, path } of listedIn(signed)) {
@@ -92,7 +105,7 @@ export function conclude(signed: Targets): void {
 }
 
 /** The releases that a list names, those taken back included. Targets that are none are passed over. */
-export function listedIn(signed: Targets): readonly Listed[] {
+export function listedIn(signed: TargetsList): readonly Listed[] {
   const gone = Object.entries(withdrawnIn(signed)).map(([path, one]) => ({
     path,
     ...one,
@@ -109,12 +122,14 @@ export function listedIn(signed: Targets): readonly Listed[] {
 }
 
 /** What a list of releases says was taken back. Entries of another form are passed over. */
-export function withdrawnIn(signed: Targets | undefined): Withdrawn {
+export function withdrawnIn(
+  signed: Pick<TargetsList, 'unrecognizedFields'> | undefined,
+): Withdrawn {
   const said = signed?.unrecognizedFields[WITHDRAWN]
   if (typeof said !== 'object' || said === null || Array.isArray(said)) return {}
-  const found = Object.entries(said).flatMap(([path, one]) => {
+  const found = Object.entries(said).flatMap(([path, one]: [string, unknown]) => {
     if (typeof one !== 'object' || one === null || Array.isArray(one)) return []
-    const { length, sha256 } = one
+    const { length, sha256 } = one as Readonly<Record<string, unknown>>
     const fits = Number.isSafeInteger(length) && typeof sha256 === 'string'
     return fits ? [[path, { length: Number(length), sha256 }] as const] : []
   })
@@ -167,7 +182,7 @@ export function viewOf(channel: string, trust: Trust, time: TufTime): ChannelVie
 function releasesOf({ targets, witness }: Trust): readonly Release[] {
   if (targets === undefined) return []
   const conflict = conflictsOf(witness)
-  return listedIn(openMetadata('targets', targets).signed)
+  return listedIn(plainList(targets))
     .filter(({ withdrawn }) => !withdrawn)
     .flatMap(({ path, sha256, length }) => {
       const named = parseTargetPath(path)
@@ -176,6 +191,12 @@ function releasesOf({ targets, witness }: Trust): readonly Release[] {
         : [{ ...named, path, sha256, length, conflict: conflict(path) }]
     })
     .toSorted((a, b) => (a.name === b.name ? a.build - b.build : a.name < b.name ? -1 : 1))
+}
+
+/** Of a file that was verified. */
+function plainList(targets: Uint8Array): TargetsList {
+  const { unrecognizedFields } = readPlain('targets', targets)
+  return { targets: unrecognizedFields['targets'] as TargetsList['targets'], unrecognizedFields }
 }
 
 function blockedBy(
@@ -199,9 +220,9 @@ function filesOf(trust: Trust): readonly (readonly [Role, FileState])[] {
   return ROLES.flatMap((role) => {
     const bytes = role === 'root' ? trust.roots.at(-1) : trust[role]
     if (bytes === undefined) return []
-    const { signed } = openMetadata(role, bytes)
-    const { version, expires } = signed
-    return [[role, { version, expiresMs: Date.parse(expires), signedMs: signedAtMs(signed) ?? 0 }]]
+    const plain = readPlain(role, bytes)
+    const { version, expiresMs } = plain
+    return [[role, { version, expiresMs, signedMs: signedAtMs(plain) ?? 0 }]]
   })
 }
 

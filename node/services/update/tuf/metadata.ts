@@ -22,8 +22,10 @@ export const TUF_LIMITS = {
   targets: 4_194_304,
   snapshot: 65_536,
   timestamp: 16_384,
-  /** Releases that a channel lists at a time. */
-  maxTargets: 2_048,
+  /** Releases that a channel lists at a time; tuf-js takes time with the square of it. */
+  maxTargets: 512,
+  /** Releases that it lists as taken back. */
+  maxWithdrawn: 2_048,
   /** Keys in a root, and signatures of a file. */
   maxKeys: 64,
   /** Files that a snapshot lists. */
@@ -70,6 +72,20 @@ export function sha256Hex(bytes: Uint8Array): string {
 export function openMetadata<R extends Role>(role: R, bytes: Uint8Array): MetadataOf<R> {
   const json = checkedJson(role, bytes)
   return verifying(role, () => Metadata.fromJSON(KINDS[role] as never, json) as never)
+}
+
+export interface PlainSigned {
+  readonly version: number
+  readonly expiresMs: number
+  /** All that is in the signed part. */
+  readonly unrecognizedFields: Fields
+}
+
+/** What a file says, bounded, without the cost of tuf-js' objects. For files that were verified. */
+export function readPlain(role: Role, bytes: Uint8Array): PlainSigned {
+  const signed = checkedJson(role, bytes)['signed'] as Fields
+  const { version, expires } = signed as { version: number; expires: string }
+  return { version, expiresMs: Date.parse(expires), unrecognizedFields: signed }
 }
 
 /** Which role a file says it is of. @throws TufError TUF_MALFORMED, TUF_TOO_LONG */

@@ -9,6 +9,7 @@ import { TufError, verifying } from './errors.ts'
 import {
   checkedJson,
   openMetadata,
+  readPlain,
   sha256Hex,
   TUF_LIMITS,
   type MetadataOf,
@@ -148,7 +149,7 @@ async function followTargets(
   const meta = store.snapshot?.signed.meta['targets.json']
   if (meta === undefined) throw new TufError('TUF_MALFORMED', 'snapshot')
   if (kept !== undefined) {
-    const version = openMetadata('targets', kept).signed.version
+    const { version } = readPlain('targets', kept)
     const usable = quietly(
       () =>
         verifying('targets', () =>
@@ -166,7 +167,8 @@ async function followTargets(
   requireExact('targets', bytes, meta)
   checkedJson('targets', bytes)
   verifying('targets', () => store.updateDelegatedTargets(Buffer.from(bytes), 'targets', 'root'))
-  const { signed } = openMetadata('targets', bytes)
+  const signed = store.targets?.signed
+  if (signed === undefined) throw new TufError('TUF_MALFORMED', 'targets')
   conclude(signed)
   const seen = witness(work.trust.witness, listedIn(signed), signed.version)
   work.trust = { ...work.trust, targets: bytes, witness: seen }
