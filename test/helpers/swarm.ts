@@ -4,7 +4,6 @@
  * the order of their time.
  */
 import {
-  BOUNDS,
   countBits,
   createSwarm,
   isBusy,
@@ -272,5 +271,3 @@ function isBefore(a: Due, b: Due): boolean {
 export function hasAll({ swarm }: SimDevice): boolean {
   return countBits(swarm.have, swarm.count) === swarm.count
 }
-
-export const MAX_NUMBERS = BOUNDS.maxNumbers

@@ -40,6 +40,7 @@ function askByNumber(
   { least, nowMs, out }: { readonly least: number; readonly nowMs: number; readonly out: Out },
 ): void {
   const chunks: number[] = []
+  if (2 * peer.open.size > peer.window) return
   while (peer.open.size < peer.window) {
     const n = pick(state, peer, least) ?? second(state, peer, nowMs)
     if (n === undefined) break
@@ -59,7 +60,8 @@ function mayChoose({ solid }: SwarmState, { byNumberUntilMs, sole }: Peer, nowMs
 function giveCredit(state: SwarmState, peer: Peer, out: Out): void {
   const most = isComplete(state, peer) ? state.missing : peer.sole
   const count = Math.min(peer.window, most) - peer.open.size - peer.credit
-  if (count <= 0) return
+  // Half a window at a time: a frame for each chunk would cost more than it brings.
+  if (count <= 0 || (peer.credit > 0 && 2 * count < peer.window)) return
   peer.credit += count
   const [from, to] = state.span
   out.push({ type: 'credit', peer: peer.name, count, from, to })

@@ -13,6 +13,8 @@ type CreditEvent = Extract<SwarmEvent, { type: 'credit' }>
 const SEARCH_EVERY_MS = 50
 /** Chunks that are compared before the rarest of them is taken. */
 const MAX_COMPARED = 256
+/** A frame for each chunk would cost more than it brings. */
+const LEAST_GOSSIP_MS = 10
 /** What was sent and not heard of for this long did not get there. */
 const UNHEARD_MS = 5_000
 
@@ -144,7 +146,8 @@ export function gossip(state: SwarmState, nowMs: number, out: Out): void {
   const news = state.news
   state.news = []
   // With few peers nearly at once; with many, their number is what costs.
-  state.gossipAtMs = nowMs + Math.min(state.tuning.gossipMs, 2 * state.ring.length)
+  state.gossipAtMs =
+    nowMs + Math.min(state.tuning.gossipMs, Math.max(LEAST_GOSSIP_MS, 2 * state.ring.length))
   for (const peer of state.ring) {
     const knowsAll = peer.count === state.count
     const chunks = news.filter((n) => isHere(state, n) && (knowsAll || !hasBit(peer.bits, n)))
