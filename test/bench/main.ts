@@ -22,6 +22,7 @@ const BENCHMARKS: Readonly<Record<string, (root: string, long: boolean) => Promi
   mqtt: async (root) => (await import('./mqtt.ts')).benchMqtt(root),
   hub: async (root, long) => (await import('./hub.ts')).benchHub(root, long),
   history: async (root) => (await import('./history.ts')).benchHistory(root),
+  publish: async (root) => (await import('./publish.ts')).benchPublish(root),
   footprint: async (root) => (await import('./footprint.ts')).benchFootprint(root),
 }
 
