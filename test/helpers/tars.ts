@@ -48,7 +48,7 @@ function headerOf({ name, type = '0', link = '', mode, size }: TarEntry, length:
   header.write(' '.repeat(8), 148)
   header.write(type, 156)
   header.write(link.slice(0, 100), 157, 100, 'utf8')
-  header.write('ustar\0' + '00', 257)
+  header.write('ustar\u000000', 257)
   octal(
     header.reduce((sum, byte) => sum + byte, 0),
     148,

@@ -56,7 +56,7 @@ function withRoot(): string | undefined {
 /** Containers may have no loop devices: ask for a free one. */
 function withLoops(): string | undefined {
   const { status, stderr } = spawnSync('losetup', ['--find'], { encoding: 'utf8' })
-  return withRoot() ?? (status === 0 ? undefined : `no loop devices here: ${String(stderr).trim()}`)
+  return withRoot() ?? (status === 0 ? undefined : `no loop devices here: ${stderr.trim()}`)
 }
 
 /** Containers may forbid tracing even where the program is there: try it. */

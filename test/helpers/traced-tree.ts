@@ -108,10 +108,12 @@ function createNames(base: string) {
     const entry = tree.get(from)
     if (entry === undefined) throw new Error(`cannot rename ${from}`)
     const puts = [put(from, undefined), put(to, entry)]
-    for (const path of [...tree.keys()].filter((one) => one === to || one.startsWith(`${to}/`))) {
+    for (const path of Array.from(tree.keys()).filter(
+      (one) => one === to || one.startsWith(`${to}/`),
+    )) {
       tree.delete(path)
     }
-    for (const [path, one] of [...tree]) {
+    for (const [path, one] of Array.from(tree)) {
       if (path !== from && !path.startsWith(`${from}/`)) continue
       tree.delete(path)
       tree.set(to + path.slice(from.length), one)
@@ -127,20 +129,22 @@ function createNames(base: string) {
     return [{ kind: 'write', file, at: from, bytes: bytes.subarray(0, count) }]
   }
 
+  function making(call: string, args: string, path: string): TreeEvent[] {
+    if (call.startsWith('open')) {
+      if (!args.includes('O_CREAT') || tree.has(path)) return []
+      return make(path, { kind: 'file' })
+    }
+    if (call.startsWith('mkdir')) return make(path, { kind: 'folder' })
+    return make(path, { kind: 'link', target: textsIn(args)[0]?.toString() ?? '' })
+  }
+
   function byPath(call: string, args: string): TreeEvent[] {
     const paths = pathsIn(args)
     const path = paths.at(-1) ?? ''
     const first = paths[0] ?? ''
     if (call.startsWith('rename')) return first.startsWith(`${base}/`) ? move(first, path) : []
     if (!path.startsWith(`${base}/`)) return []
-    if (call.startsWith('open')) {
-      if (!args.includes('O_CREAT') || tree.has(path)) return []
-      return make(path, { kind: 'file' })
-    }
-    if (call.startsWith('mkdir')) return make(path, { kind: 'folder' })
-    if (call.startsWith('symlink')) {
-      return make(path, { kind: 'link', target: textsIn(args)[0]?.toString() ?? '' })
-    }
+    if (/^(open|mkdir|symlink)/.test(call)) return making(call, args, path)
     if (!/^(unlink|rmdir)/.test(call)) throw new Error(`cannot follow ${call} of ${path}`)
     const gone = change(put(path, undefined))
     tree.delete(path)

@@ -39,7 +39,10 @@ describe('a launcher', () => {
     const stop = new AbortController()
     const health = { seconds: 1, withinSeconds: 9, reading: { sensor: 'cpu' } }
     const leaving = installsIn(join(root, 'installs'), {
-      reading: () => void stop.abort(new Error('left')),
+      reading: () => {
+        stop.abort(new Error('left'))
+        return undefined
+      },
     })
     await leaving.discard('app', NEVER)
     await leaving.stage({ ...release, health }, join(root, 'archive'), NEVER)

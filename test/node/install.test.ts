@@ -181,7 +181,13 @@ describe('a tree', () => {
     /** Ends like a power cut: nothing more is done. */
     const cutShort = async (release: Release, more: Partial<InstallsDeps> = {}): Promise<void> => {
       const stop = new AbortController()
-      const on = installsIn(dir, { ...more, reading: () => void stop.abort(new Error('off')) })
+      const on = installsIn(dir, {
+        ...more,
+        reading: () => {
+          stop.abort(new Error('off'))
+          return undefined
+        },
+      })
       await on.stage(release, writeTree(join(root, 'archive'), release.version), NEVER)
       await assert.rejects(on.switch('app', stop.signal), /off/)
     }
@@ -201,7 +207,12 @@ describe('a tree', () => {
       await cutShort(watched)
       for (let i = 0; i < 3; i++) {
         const stop = new AbortController()
-        const on = installsIn(dir, { reading: () => void stop.abort(new Error('crash')) })
+        const on = installsIn(dir, {
+          reading: () => {
+            stop.abort(new Error('crash'))
+            return undefined
+          },
+        })
         await assert.rejects(on.resume('app', stop.signal), /crash/)
         assert.equal(running(), '2.0')
       }

@@ -107,14 +107,17 @@ function pathOf(raw: string, type: string): string {
   if (path.startsWith('/')) throw badArchive(`${quoted(raw)} begins at the root`)
   if (MISLEADING.test(path)) throw badArchive(`${quoted(raw)} has characters that mislead`)
   if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw badArchive(`${quoted(raw)} is too long`)
-  const names = path.split('/')
+  requirePlain(raw, path.split('/'))
+  return path
+}
+
+function requirePlain(raw: string, names: readonly string[]): void {
   if (names.length > MAX_DEPTH) throw badArchive(`${quoted(raw)} is too deep`)
   for (const name of names) {
     if (name === '..') throw badArchive(`${quoted(raw)} leads out of its folder`)
     if (name === '' || name === '.') throw badArchive(`${quoted(raw)} is no plain path`)
     if (Buffer.byteLength(name) > MAX_NAME_BYTES) throw badArchive(`${quoted(raw)} is too long`)
   }
-  return path
 }
 
 /**

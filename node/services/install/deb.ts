@@ -8,14 +8,14 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { keepFile, makeFolder, namesIn, removeSafely, requireSpace } from './disk.ts'
+import { keepFile, makeFolder, namesIn, keepOnly, requireSpace } from './disk.ts'
 import { createDpkg, type Dpkg } from './dpkg.ts'
 import { InstallError } from './errors.ts'
-import { restartOf, runProgram } from './run.ts'
+import { restart } from './restart.ts'
+import { restartOf } from './run.ts'
 import type { Site } from './site.ts'
-import { buildName, buildOf, type Build, type InstallContext, type Installer } from './types.ts'
+import { buildName, buildOf, type Build, type Installer } from './types.ts'
 
-const RESTART_MS = 120_000
 const END = '.deb'
 
 export function debInstaller(site: Site): Installer {
@@ -23,11 +23,6 @@ export function debInstaller(site: Site): Installer {
   const dpkg = createDpkg(clock, site.dpkg ?? [])
   const folder = join(root, 'packages')
   const fileOf = (build: Build): string => join(folder, `${buildName(build)}${END}`)
-
-  async function restart({ release, signal }: InstallContext): Promise<void> {
-    const argv = restartOf(release.args, site.restart)
-    if (argv !== undefined) await runProgram({ argv, clock, timeoutMs: RESTART_MS, signal })
-  }
 
   async function install(build: Build, signal: AbortSignal): Promise<void> {
     const file = fileOf(build)
@@ -43,11 +38,7 @@ export function debInstaller(site: Site): Installer {
     async stage({ release, previous, file, signal }) {
       restartOf(release.args, site.restart)
       const fields = await dpkg.fieldsOf(file, signal)
-      const here = await dpkg.architecture(signal)
-      if (fields.architecture !== 'all' && fields.architecture !== here) {
-        const text = `the package is for ${fields.architecture}, and this device is ${here}`
-        throw new InstallError('INSTALL_ARGUMENTS', text)
-      }
+      await requireHere(dpkg, fields.architecture, signal)
       const way = previous !== undefined && (await isThere(fileOf(previous)))
       if (!way && release.args['no-way-back'] !== 'yes') {
         await requireNew(dpkg, fields.package, signal)
@@ -59,7 +50,7 @@ export function debInstaller(site: Site): Installer {
     },
     async switch(context) {
       await install(context.release, context.signal)
-      await restart(context)
+      await restart(site, context)
     },
     async current(signal) {
       for (const build of await buildsIn(folder)) {
@@ -80,13 +71,13 @@ export function debInstaller(site: Site): Installer {
         return
       }
       await install(previous, signal)
-      await restart(context)
+      await restart(site, context)
     },
     async tidy(keep) {
-      const kept = new Set(keep.map((build) => `${buildName(build)}${END}`))
-      for (const name of await namesIn(folder)) {
-        if (!kept.has(name)) await removeSafely(join(folder, name))
-      }
+      await keepOnly(
+        folder,
+        keep.map((build) => `${buildName(build)}${END}`),
+      )
     },
   }
 }
@@ -109,4 +100,11 @@ async function requireNew(dpkg: Dpkg, name: string, signal: AbortSignal): Promis
 
 async function isThere(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined
+}
+
+async function requireHere(dpkg: Dpkg, wanted: string, signal: AbortSignal): Promise<void> {
+  const here = await dpkg.architecture(signal)
+  if (wanted === 'all' || wanted === here) return
+  const text = `the package is for ${wanted}, and this device is ${here}`
+  throw new InstallError('INSTALL_ARGUMENTS', text)
 }

@@ -60,6 +60,13 @@ export async function makeFolder(path: string, mode: number): Promise<void> {
   }
 }
 
+/** Remove what is in a folder, but for these names. */
+export async function keepOnly(folder: string, names: readonly string[]): Promise<void> {
+  for (const name of await namesIn(folder)) {
+    if (!names.includes(name)) await removeSafely(join(folder, name))
+  }
+}
+
 /** Names in a folder; none where there is no folder. */
 export async function namesIn(path: string): Promise<string[]> {
   try {

@@ -5,6 +5,7 @@
  *   localhost/kith/<name>:<version>-<build>      localhost/kith/<name>:current
  */
 import { InstallError } from './errors.ts'
+import { restart } from './restart.ts'
 import { restartOf, runProgram } from './run.ts'
 import type { Site } from './site.ts'
 import { buildName, buildOf, type Build, type InstallContext, type Installer } from './types.ts'
@@ -12,7 +13,6 @@ import { basename } from 'node:path'
 
 const LOAD_MS = 1_800_000
 const SHORT_MS = 60_000
-const RESTART_MS = 120_000
 const LOADED = /^Loaded image(?:\(s\)| ID)?: (\S{1,400})$/m
 /** A tag of an image has no `+` and no `~`. */
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/
@@ -26,34 +26,18 @@ export function ociInstaller(site: Site): Installer {
     timeoutMs = SHORT_MS,
   ): Promise<string> => runProgram({ argv: [...engine, ...args], clock, timeoutMs, signal })
 
-  function imageOf(build: Build): string {
-    const tag = buildName(build)
-    if (!TAG.test(tag))
-      throw new InstallError(
-        'INSTALL_ARGUMENTS',
-        `the version ${build.version} cannot name an image`,
-      )
-    return `${repository}:${tag}`
-  }
+  const imageOf = (build: Build): string => `${repository}:${tagOf(build)}`
 
-  async function pointTo({ release, signal }: InstallContext, build: Build): Promise<void> {
-    await run(['tag', imageOf(build), `${repository}:current`], signal)
-    const argv = restartOf(release.args, site.restart)
-    if (argv !== undefined) await runProgram({ argv, clock, timeoutMs: RESTART_MS, signal })
+  async function pointTo(context: InstallContext, build: Build): Promise<void> {
+    await run(['tag', imageOf(build), `${repository}:current`], context.signal)
+    await restart(site, context)
   }
 
   /** Image of each tag that Kith made. */
   async function images(signal: AbortSignal): Promise<Map<string, string>> {
     const format = '{{.Repository}}:{{.Tag}} {{.ID}}'
     const text = await run(['images', '--no-trunc', '--format', format, repository], signal)
-    const rows = text.split('\n').map((line) => line.trim().split(' '))
-    return new Map(
-      rows.flatMap(([image = '', id = '']) =>
-        image.startsWith(`${repository}:`)
-          ? [[image.slice(repository.length + 1), id] as const]
-          : [],
-      ),
-    )
+    return tagsIn(text, repository)
   }
 
   return {
@@ -66,8 +50,8 @@ export function ociInstaller(site: Site): Installer {
         throw new InstallError('INSTALL_ARCHIVE', 'The archive holds no image, or more than one.')
       await run(['tag', loaded, image], signal)
       // The name that the archive gave it could stand in for another image of this device.
-      if (!loaded.startsWith('sha256:'))
-        await run(['rmi', loaded], signal).catch(() => signal.throwIfAborted())
+      if (loaded.startsWith('sha256:')) return
+      await run(['rmi', loaded], signal).catch(() => signal.throwIfAborted())
     },
     switch: (context) => pointTo(context, context.release),
     async current(signal) {
@@ -93,4 +77,19 @@ export function ociInstaller(site: Site): Installer {
       }
     },
   }
+}
+
+/** From lines of image and id. */
+function tagsIn(text: string, repository: string): Map<string, string> {
+  const rows = text.split('\n').map((line) => line.trim().split(' '))
+  const ours = rows.filter(([image = '']) => image.startsWith(`${repository}:`))
+  return new Map(ours.map(([image = '', id = '']) => [image.slice(repository.length + 1), id]))
+}
+
+/** @throws InstallError INSTALL_ARGUMENTS */
+function tagOf(build: Build): string {
+  const tag = buildName(build)
+  if (TAG.test(tag)) return tag
+  const text = `the version ${build.version} cannot name an image`
+  throw new InstallError('INSTALL_ARGUMENTS', text)
 }

@@ -7,7 +7,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { writeFileAtomic } from '../../storage/files.ts'
-import { keepFile, makeFolder, namesIn, removeSafely, requireSpace } from './disk.ts'
+import { keepFile, makeFolder, namesIn, keepOnly, requireSpace } from './disk.ts'
 import { InstallError } from './errors.ts'
 import { runProgram } from './run.ts'
 import type { Site } from './site.ts'
@@ -19,6 +19,11 @@ const SHORT_MS = 60_000
 interface Slot {
   readonly state?: string
   readonly slot_status?: { readonly bundle?: { readonly version?: string } }
+}
+
+interface Info {
+  readonly compatible?: string
+  readonly version?: string
 }
 
 interface Status {
@@ -62,21 +67,8 @@ export function raucInstaller({ root, clock, rauc }: Site): Installer {
       await requireSpace(bundles, (await stat(file)).size)
       const kept = await keepFile(file, bundles, `${buildName(release)}.raucb`)
       // Checks the signature too.
-      const text = await run(['info', '--output-format=json', kept], signal)
-      const { compatible, version } = JSON.parse(text) as { compatible?: string; version?: string }
-      if (version !== release.version) {
-        throw new InstallError(
-          'INSTALL_ARGUMENTS',
-          `the bundle calls itself version ${version}, and the release ${release.version}`,
-        )
-      }
-      const here = (await status(signal)).compatible
-      if (compatible !== here) {
-        throw new InstallError(
-          'INSTALL_ARGUMENTS',
-          `the bundle is for ${compatible}, and this device is ${here}`,
-        )
-      }
+      const info = JSON.parse(await run(['info', '--output-format=json', kept], signal)) as Info
+      requireFit(info, release, (await status(signal)).compatible)
     },
     async switch({ release, signal }) {
       await writeFileAtomic(join(known, buildName(release)), new Uint8Array())
@@ -95,12 +87,22 @@ export function raucInstaller({ root, clock, rauc }: Site): Installer {
       await run(['status', 'mark-active', runs ? 'other' : 'booted'], signal)
     },
     async tidy(keep) {
-      const kept = new Set(keep.map(buildName))
-      for (const name of await namesIn(known))
-        if (!kept.has(name)) await removeSafely(join(known, name))
-      for (const name of await namesIn(bundles)) {
-        if (!kept.has(name.replace(/\.raucb$/, ''))) await removeSafely(join(bundles, name))
-      }
+      const names = keep.map(buildName)
+      await keepOnly(known, names)
+      await keepOnly(
+        bundles,
+        names.map((name) => `${name}.raucb`),
+      )
     },
   }
+}
+
+function requireFit({ compatible, version }: Info, release: Build, here: string): void {
+  if (version !== release.version) {
+    const text = `the bundle calls itself version ${version}, and the release ${release.version}`
+    throw new InstallError('INSTALL_ARGUMENTS', text)
+  }
+  if (compatible === here) return
+  const text = `the bundle is for ${compatible}, and this device is ${here}`
+  throw new InstallError('INSTALL_ARGUMENTS', text)
 }

@@ -22,7 +22,7 @@ const MAX_OUTPUT_BYTES = 1024 * 1024
 const LINGER_MS = 200
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
-/** What it printed. @throws InstallError INSTALL_PROGRAM with its last words */
+/** What it printed. @throws InstallError INSTALL_PROGRAM with its last words; all are its cause */
 export function runProgram({ argv, clock, timeoutMs, signal, input, env }: Run): Promise<string> {
   signal.throwIfAborted()
   const [program = '', ...args] = argv
@@ -57,7 +57,10 @@ export function runProgram({ argv, clock, timeoutMs, signal, input, env }: Run):
     child.once('exit', (code, killed) => {
       const how = code === null ? `ended by ${killed}` : `ended with ${code}`
       const said = lastLine(errors.text()) ?? lastLine(out.text())
-      if (code !== 0) failure ??= failed(argv, said === undefined ? how : `${how}: ${said}`)
+      if (code !== 0) {
+        const all = new Error(`${out.text()}\n${errors.text()}`)
+        failure ??= failed(argv, said === undefined ? how : `${how}: ${said}`, all)
+      }
       clock.timer(LINGER_MS, () => {
         child.stdout.destroy()
         child.stderr.destroy()
@@ -73,8 +76,8 @@ export function runProgram({ argv, clock, timeoutMs, signal, input, env }: Run):
   })
 }
 
-function failed([program = '']: readonly string[], how: string): InstallError {
-  return new InstallError('INSTALL_PROGRAM', `${program} ${how}`)
+function failed([program = '']: readonly string[], how: string, all?: Error): InstallError {
+  return new InstallError('INSTALL_PROGRAM', `${program} ${how}`, { cause: all })
 }
 
 /** The last MiB of what is added. */

@@ -7,24 +7,19 @@ import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { writeFileAtomic } from '../../storage/files.ts'
-import { keepFile, makeFolder, namesIn, removeSafely, requireSpace } from './disk.ts'
+import { keepFile, makeFolder, keepOnly, removeSafely, requireSpace } from './disk.ts'
 import { InstallError } from './errors.ts'
 import { runProgram } from './run.ts'
-import type { Site } from './site.ts'
-import { buildName, buildOf, type Build, type Installer } from './types.ts'
+import type { Site, SwupdateSite } from './site.ts'
+import { buildName, buildOf, sameBuild, type Build, type Installer } from './types.ts'
 
 const INSTALL_MS = 3_600_000
 const SHORT_MS = 60_000
 const SLOT = /^[a-z0-9]{1,16}$/
 
-export function swupdateInstaller({ root, clock, swupdate }: Site): Installer {
-  const names = Object.keys(swupdate?.slots ?? {})
-  if (swupdate === undefined || names.length !== 2 || !names.every((name) => SLOT.test(name))) {
-    throw new InstallError(
-      'INSTALL_ARGUMENTS',
-      'SWUpdate is not set up on this device with two slots',
-    )
-  }
+export function swupdateInstaller({ root, clock, swupdate: found }: Site): Installer {
+  const swupdate = requireSetUp(found)
+  const names = Object.keys(swupdate.slots)
   const { argv, slot, slots, reboot } = swupdate
   const images = join(root, 'images')
   /** For each slot a file that says what is in it. */
@@ -36,21 +31,18 @@ export function swupdateInstaller({ root, clock, swupdate }: Site): Installer {
     timeoutMs = SHORT_MS,
   ): Promise<string> => runProgram({ argv: words, clock, timeoutMs, signal })
 
+  const install = (words: readonly string[], signal: AbortSignal): Promise<void> =>
+    run([...argv, ...words], signal, INSTALL_MS).then(() => undefined, requireSuccess)
+
   async function booted(signal: AbortSignal): Promise<string> {
     const name = (await run([...slot, 'booted'], signal)).trim()
-    if (!names.includes(name))
-      throw new InstallError('INSTALL_PROGRAM', 'which slot the machine started from is not known')
-    return name
+    if (names.includes(name)) return name
+    throw new InstallError('INSTALL_PROGRAM', 'no slot is known as the one that runs')
   }
 
   async function other(signal: AbortSignal): Promise<string> {
     const running = await booted(signal)
     return names.find((name) => name !== running) ?? running
-  }
-
-  async function buildIn(name: string): Promise<Build | undefined> {
-    const text = await readFile(join(held, name), 'utf8').catch(() => '')
-    return buildOf(text.trim())
   }
 
   const nextStart = async (name: string, signal: AbortSignal): Promise<void> =>
@@ -65,36 +57,55 @@ export function swupdateInstaller({ root, clock, swupdate }: Site): Installer {
       const kept = await keepFile(file, images, `${buildName(release)}.swu`)
       const selection = slots[await other(signal)] ?? ''
       // Checks the signature, and that the selection is in it.
-      await run([...argv, '--select', selection, '--check', '--image', kept], signal, INSTALL_MS)
+      await install(['--select', selection, '--check', '--image', kept], signal)
     },
     async switch({ release, signal }) {
       const target = await other(signal)
       // While it is being written, a slot holds nothing.
       await removeSafely(join(held, target))
-      await run(
-        [...argv, '--select', slots[target] ?? '', '--image', fileOf(release)],
-        signal,
-        INSTALL_MS,
-      )
+      await install(['--select', slots[target] ?? '', '--image', fileOf(release)], signal)
       await writeFileAtomic(join(held, target), Buffer.from(`${buildName(release)}\n`))
       await nextStart(target, signal)
     },
     reboot: async (signal) => void (await run(reboot, signal)),
-    current: async (signal) => buildIn(await booted(signal)),
+    current: async (signal) => buildIn(held, await booted(signal)),
     async confirm({ signal }) {
       await nextStart(await booted(signal), signal)
     },
     async revert({ release, signal }) {
       const running = await booted(signal)
-      const ill = await buildIn(running)
-      const runs = ill !== undefined && buildName(ill) === buildName(release)
+      const runs = sameBuild(await buildIn(held, running), release)
       await nextStart(runs ? await other(signal) : running, signal)
     },
     async tidy(keep) {
-      const kept = new Set(keep.map((build) => `${buildName(build)}.swu`))
-      for (const name of await namesIn(images)) {
-        if (!kept.has(name)) await removeSafely(join(images, name))
-      }
+      await keepOnly(
+        images,
+        keep.map((build) => `${buildName(build)}.swu`),
+      )
     },
   }
+}
+
+function requireSetUp(site: SwupdateSite | undefined): SwupdateSite {
+  const names = Object.keys(site?.slots ?? {})
+  if (site === undefined || names.length !== 2 || !names.every((name) => SLOT.test(name))) {
+    const text = 'SWUpdate is not set up on this device with two slots'
+    throw new InstallError('INSTALL_ARGUMENTS', text)
+  }
+  return site
+}
+
+/**
+ * SWUpdate 2022.12 often ends with 1 after all went well, when its end and its progress thread meet.
+ * What it says decides: it says so after the last image was written.
+ */
+function requireSuccess(error: unknown): void {
+  const said =
+    error instanceof InstallError && error.cause instanceof Error ? error.cause.message : ''
+  if (!said.includes('SWUPDATE successful !') || said.includes('[ERROR]')) throw error
+}
+
+async function buildIn(folder: string, slot: string): Promise<Build | undefined> {
+  const text = await readFile(join(folder, slot), 'utf8').catch(() => '')
+  return buildOf(text.trim())
 }

@@ -12,25 +12,19 @@ import { basename, join } from 'node:path'
 
 import { syncFolder } from '../../storage/files.ts'
 import { checkArchive, unpackArchive } from './archive.ts'
-import { makeFolder, namesIn, removeSafely, replaceLink, requireSpace } from './disk.ts'
+import { makeFolder, keepOnly, removeSafely, replaceLink, requireSpace } from './disk.ts'
 import { InstallError } from './errors.ts'
-import { restartOf, runProgram } from './run.ts'
+import { restart } from './restart.ts'
+import { restartOf } from './run.ts'
 import type { Site } from './site.ts'
-import { buildName, buildOf, type Build, type InstallContext, type Installer } from './types.ts'
-
-const RESTART_MS = 120_000
+import { buildName, buildOf, type Build, type Installer } from './types.ts'
 
 export function treeInstaller(site: Site): Installer {
-  const { root, clock } = site
+  const { root } = site
   const versions = join(root, 'versions')
   const staging = join(root, 'staging')
   const link = join(root, 'current')
   const folderOf = (build: Build): string => join(versions, buildName(build))
-
-  async function restart({ release, signal }: InstallContext): Promise<void> {
-    const argv = restartOf(release.args, site.restart)
-    if (argv !== undefined) await runProgram({ argv, clock, timeoutMs: RESTART_MS, signal })
-  }
 
   async function requireVersion(build: Build): Promise<void> {
     const found = await stat(folderOf(build)).catch(() => undefined)
@@ -65,7 +59,7 @@ export function treeInstaller(site: Site): Installer {
     },
     async switch(context) {
       await pointTo(context.release)
-      await restart(context)
+      await restart(site, context)
     },
     async current() {
       const target = await readlink(link).catch(() => undefined)
@@ -80,15 +74,12 @@ export function treeInstaller(site: Site): Installer {
     async revert(context) {
       await pointTo(context.previous)
       // The new version may be what cannot restart; the way back does not end here.
-      await restart(context)
+      await restart(site, context)
     },
     async tidy(keep) {
       await removeSafely(staging)
       await removeSafely(`${link}.new`)
-      const kept = new Set(keep.map(buildName))
-      for (const name of await namesIn(versions)) {
-        if (!kept.has(name)) await removeSafely(join(versions, name))
-      }
+      await keepOnly(versions, keep.map(buildName))
     },
   }
 }
