@@ -113,7 +113,7 @@ function syncFolder(path: string): void {
 async function run(root: string, program: string, args: readonly string[]): Promise<number> {
   for (;;) {
     const before = countStart(root)
-    const code = await start(join(root, 'current', program), args)
+    const { code, stopped } = await start(join(root, 'current', program), args)
     // It may have installed its next version and left.
     const trial = before === 'trial' || readJournal(join(root, 'journal.json'))?.trial !== undefined
     if (stopped || (code !== AGAIN && !(trial && code !== 0))) return code
@@ -121,12 +121,17 @@ async function run(root: string, program: string, args: readonly string[]): Prom
   }
 }
 
-let stopped = false
+interface End {
+  readonly code: number
+  /** It was told to end. */
+  readonly stopped: boolean
+}
 
-function start(program: string, args: readonly string[]): Promise<number> {
+function start(program: string, args: readonly string[]): Promise<End> {
   const script = /\.[cm]?[jt]s$/.test(program)
   const argv = script ? [process.execPath, program, ...args] : [program, ...args]
   const child = spawn(argv[0] ?? program, argv.slice(1), { stdio: 'inherit' })
+  let stopped = false
   const pass = (signal: NodeJS.Signals): void => {
     stopped = true
     child.kill(signal)
@@ -135,7 +140,7 @@ function start(program: string, args: readonly string[]): Promise<number> {
   return new Promise((resolve) => {
     const end = (code: number): void => {
       process.off('SIGTERM', pass).off('SIGINT', pass).off('SIGHUP', pass)
-      resolve(code)
+      resolve({ code, stopped })
     }
     child.once('error', () => end(126))
     child.once('exit', (code) => end(code ?? 1))
