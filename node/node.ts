@@ -22,6 +22,7 @@ import { alreadyHome, homeView, pairingView, type HomeKeeper } from './device/vi
 import { incidentsView } from './device/view-incidents.ts'
 import { powerView } from './device/view-power.ts'
 import { readingsView } from './device/view-readings.ts'
+import { updateView } from './device/view-update.ts'
 import type { Clock, Random } from './env.ts'
 import { NodeError } from './errors.ts'
 import { Scope } from './lifecycle.ts'
@@ -88,6 +89,7 @@ async function compose(
     ...trustView(base, keeper.requireHome),
     ...incidentsView(base, keeper.requireHome),
     ...callsView(base, keeper.requireHome),
+    ...updateView(base, keeper.requireHome),
     ...powerView(() => powerReport(deps.config.power, base.wakes)),
     ...careView(base, keeper.home, async () => {
       await forgetDevice(deps.config.paths.dataDir, FILES)

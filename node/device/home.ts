@@ -29,6 +29,7 @@ import { guestsOf } from './readers.ts'
 import type { Sleeper } from './sleeper.ts'
 import { followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
 import { watchTrust } from './trust.ts'
+import { joinUpdates, updatesOf, type HomeUpdates } from './update.ts'
 
 export interface Home extends AsyncDisposable {
   readonly members: Members
@@ -37,6 +38,7 @@ export interface Home extends AsyncDisposable {
   readonly time: Timekeeper
   readonly incidents: Incidents
   readonly mailbox: Mailbox
+  readonly updates: HomeUpdates
   /** Peer ids of members that announced themselves on the network and are not connected since. */
   readonly announced: ReadonlySet<string>
   /** Present where this device sleeps. */
@@ -73,6 +75,9 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const { refresh } = followSleepers({ members, mesh }, (key) => mailbox.sleeps(key), scope.signal)
   mailbox.events.on('presence', refresh, scope.signal)
   const mail = { mail: mailbox, chosen: () => mailbox.parents() }
+  const updates = await scope.use('updates', (until) =>
+    updatesOf(base, { members, mesh, time, telemetry }, until),
+  )
   const sleeper = sleeperOf(base, { members, mesh, telemetry }, mail, scope.signal)
   if (sleeper !== undefined) await scope.use('sleeper', () => sleeper)
   const announced = new Set<string>()
@@ -83,6 +88,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     time,
     incidents,
     mailbox,
+    updates,
     announced,
     ...(sleeper === undefined ? {} : { sleeper }),
     async [Symbol.asyncDispose]() {
@@ -94,6 +100,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   mesh.events.on('connect', ({ key }) => void announced.delete(peerIdOf(key)), scope.signal)
   joinParts(base, home, scope.signal)
   joinIncidents(base, home, scope.signal)
+  joinUpdates(base, home, scope.signal)
   return home
 }
 

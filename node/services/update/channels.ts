@@ -53,6 +53,8 @@ export interface Channels {
   view(channel: string): ChannelView | undefined
   /** Take what is new in a folder. @throws TufError */
   refreshFrom(channel: string, fetch: FetchFile, signal: AbortSignal): Promise<ChannelView>
+  /** Its client was told something new by another hand. */
+  refreshed(channel: string): void
   /** The index of a release, from disk or from peers; undefined where nobody has it now. */
   index(channel: string, release: Release, signal: AbortSignal): Promise<OpenedIndex | undefined>
   /** From disk alone. */
@@ -144,6 +146,10 @@ class FollowedChannels implements Channels {
     } finally {
       if (versionOf(client.view()) !== before) this.#changed(channel)
     }
+  }
+
+  refreshed(channel: string): void {
+    this.#changed(channel)
   }
 
   async index(

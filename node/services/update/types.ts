@@ -135,6 +135,8 @@ export interface Updates extends AsyncDisposable {
   progress(): readonly Progress[]
   /** The newest of each device and name. */
   reports(): readonly UpdateReport[]
+  /** What is installed here, by name. */
+  installed(): Promise<readonly InstallState[]>
   /** The home, its policy, the disk or the moment may have changed: look again. */
   look(): Promise<void>
   /** Go back to the version before, by hand. */

@@ -14,8 +14,8 @@ import { openReportFile, type ReportFile } from './report-file.ts'
 import { Track, type TrackDeps } from './track.ts'
 import { TufError, type ChannelView, type Release } from './tuf/index.ts'
 import type {
-  Installable,
   InstallOutcome,
+  InstallState,
   Progress,
   Updates,
   UpdatesDeps,
@@ -120,6 +120,11 @@ class UpdateService implements Updates {
       .catch((err: unknown) => this.#deps.log.warn({ err }, 'releases could not be offered'))
   }
 
+  async installed(): Promise<readonly InstallState[]> {
+    const names = await this.#deps.installs.names()
+    return Promise.all(names.map((name) => this.#deps.installs.state(name)))
+  }
+
   async rollback(name: string, signal: AbortSignal): Promise<InstallOutcome> {
     const track = this.#tracks.get(name) ?? this.#track(name)
     return track.rollback(AbortSignal.any([signal, this.#signal]))
@@ -159,7 +164,7 @@ class UpdateService implements Updates {
       channels: this.channels,
       channelOf: (one) => this.#channelOf(one),
       reports: () => this.reports(),
-      installed: () => this.#installed(),
+      installed: async () => (await this.installed()).flatMap(({ installed }) => installed ?? []),
       alone: (run) => this.#oneAtATime(run),
       onProgress: (progress, isNews) => this.#noted(progress, isNews),
       onFetching: (progress, fetch) => this.#fetching(progress, fetch),
@@ -176,12 +181,6 @@ class UpdateService implements Updates {
     return this.channels
       .names()
       .find((channel) => this.view(channel)?.releases.some((one) => one.name === name))
-  }
-
-  async #installed(): Promise<readonly Installable[]> {
-    const names = await this.#deps.installs.names()
-    const states = await Promise.all(names.map((name) => this.#deps.installs.state(name)))
-    return states.flatMap(({ installed }) => installed ?? [])
   }
 
   #oneAtATime<T>(run: () => Promise<T>): Promise<T> {
