@@ -227,7 +227,12 @@ function filesOf(trust: Trust): readonly (readonly [Role, FileState])[] {
 }
 
 /** Name under which a channel keeps a release's index: a file of it as TUF names them. */
-export function indexFile({ name, version, build, sha256 }: Release): string {
+export function indexFile({
+  name,
+  version,
+  build,
+  sha256,
+}: ReleaseName & Pick<Release, 'sha256'>): string {
   return `${name}/${sha256}.${version}-${build}.index`
 }
 
