@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { truncate } from 'node:fs/promises'
+import { join } from 'node:path'
 import { it } from 'node:test'
 
 import type { FetchFile } from '../../node/services/update/tuf/client.ts'
@@ -104,11 +105,11 @@ it('remembers what it saw when one copy of its memory is damaged', async () => {
   const old = channel.copy()
   channel.list({ add: [indexOf('1.1.0', 2)] })
   await device.refresh(channel)
-  await truncate(`${device.folder}/home/trust`, 100)
+  await truncate(join(device.folder, 'home', 'trust'), 100)
   await device.restart()
   await refused(device.refresh(old), 'TUF_ROLLBACK')
-  await truncate(`${device.folder}/home/trust`, 100)
-  await truncate(`${device.folder}/home/trust.copy`, 100)
+  await truncate(join(device.folder, 'home', 'trust'), 100)
+  await truncate(join(device.folder, 'home', 'trust.copy'), 100)
   await refused(device.restart(), 'TUF_STORE')
 })
 
