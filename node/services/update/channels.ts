@@ -51,8 +51,8 @@ export interface Channels {
   names(): readonly string[]
   client(channel: string): ChannelClient | undefined
   view(channel: string): ChannelView | undefined
-  /** Take what is new in a folder. @throws TufError */
-  refreshFrom(channel: string, fetch: FetchFile, signal: AbortSignal): Promise<ChannelView>
+  /** Take what is new from one source, with the indexes that it has. @throws TufError */
+  takeFrom(channel: string, fetch: FetchFile, signal: AbortSignal): Promise<ChannelView>
   /** Its client was told something new by another hand. */
   refreshed(channel: string): void
   /** The index of a release, from disk or from peers; undefined where nobody has it now. */
@@ -136,13 +136,31 @@ class FollowedChannels implements Channels {
     return this.client(channel)?.view()
   }
 
-  async refreshFrom(channel: string, fetch: FetchFile, signal: AbortSignal): Promise<ChannelView> {
+  async takeFrom(channel: string, fetch: FetchFile, signal: AbortSignal): Promise<ChannelView> {
+    return this.#refreshFrom(channel, fetch, signal, async (client, view) => {
+      for (const release of view.releases) {
+        await client.index(release, fetch, signal).catch((error: unknown) => {
+          if (!(error instanceof TufError && error.code === 'TUF_MISSING')) throw error
+        })
+      }
+    })
+  }
+
+  /** `then` is over before anyone hears that there is something new. */
+  async #refreshFrom(
+    channel: string,
+    fetch: FetchFile,
+    signal: AbortSignal,
+    then: (client: ChannelClient, view: ChannelView) => Promise<void> = () => Promise.resolve(),
+  ): Promise<ChannelView> {
     const client = this.client(channel)
     if (client === undefined)
       throw new TufError('TUF_CHANNEL', channel, 'the home does not trust it')
     const before = versionOf(client.view())
     try {
-      return await client.refresh(fetch, signal)
+      const view = await client.refresh(fetch, signal)
+      await then(client, view)
+      return view
     } finally {
       if (versionOf(client.view()) !== before) this.#changed(channel)
     }
@@ -230,7 +248,7 @@ class FollowedChannels implements Channels {
     if (known.asking.has(name) || nowMs < (known.shunned.get(name) ?? -Infinity)) return
     known.asking.add(name)
     try {
-      await this.refreshFrom(channel, this.#from(peer), this.#signal)
+      await this.#refreshFrom(channel, this.#from(peer), this.#signal)
     } catch (error) {
       if (!this.#signal.aborted) this.#fault(channel, peer, error)
     } finally {

@@ -58,7 +58,7 @@ export function startPublisher(deps: PublisherDeps, signal: AbortSignal): Publis
   }
 
   async function takeUp(channel: string): Promise<void> {
-    await channels.refreshFrom(channel, folderSource(folderOf(channel)), signal)
+    await channels.takeFrom(channel, folderSource(folderOf(channel)), signal)
   }
 
   async function keysOf(channel: string) {

@@ -75,6 +75,7 @@ class UpdateService implements Updates {
     )
     this.#exchange = exchange
     exchange.events.on('report', ({ report }) => this.#reported(report), this.#signal)
+    exchange.events.on('offer', ({ indexes }) => this.#offered(indexes), this.#signal)
     exchange.events.on(
       'fault',
       ({ code, peer }) => this.events.emit('attack', { code, peer }),
@@ -194,6 +195,15 @@ class UpdateService implements Updates {
     this.events.emit('report', report)
     // Rings open and halt by what others say.
     void this.#tracks.get(report.name)?.look()
+  }
+
+  /** Someone has what nobody had before. */
+  #offered(indexes: readonly { readonly index: Uint8Array }[]): void {
+    for (const track of this.#tracks.values()) {
+      const { progress } = track
+      if (progress?.phase !== 'offered') continue
+      if (indexes.some(({ index }) => equalBytes(index, progress.index))) void track.look()
+    }
   }
 
   #noted(progress: Progress, isNews: boolean): void {
