@@ -53,13 +53,27 @@ const common = {
   heartbeat: v.optional(duration(SECOND_MS, 30 * DAY_MS)),
   map: v.optional(words),
   unit: v.optional(unit),
+  /** A device that sleeps wakes at once when it changes. */
+  alarm: v.optional(bool),
 }
 const polled = { ...common, interval: v.optional(duration(SECOND_MS, DAY_MS)) }
+/** A small file can be watched, or read often. */
+const quick = { ...common, interval: v.optional(duration(20, DAY_MS)), watch: v.optional(bool) }
+/** The kernel tells of no changes there. */
+const SILENT = /^\/(sys|proc|dev)\//
+const tells = <T extends { readonly path: string; readonly watch?: boolean | undefined }>() =>
+  v.check<T, 'tells nothing of /sys, /proc and /dev: write interval = "20ms" instead'>(
+    ({ path: at, watch }) => watch !== true || !SILENT.test(at),
+    'tells nothing of /sys, /proc and /dev: write interval = "20ms" instead',
+  )
 /** Sources that speak by themselves: the shortest time between two readings. */
 const spoken = { ...common, interval: v.optional(duration(10, DAY_MS), '1s') }
 
 export const SENSOR_SCHEMAS = {
-  file: v.object({ type: v.literal('file'), ...polled, path, pattern: v.optional(pattern) }),
+  file: v.pipe(
+    v.object({ type: v.literal('file'), ...quick, path, pattern: v.optional(pattern) }),
+    v.forward(tells(), ['watch']),
+  ),
   w1: v.object({
     type: v.literal('w1'),
     ...polled,
@@ -74,7 +88,10 @@ export const SENSOR_SCHEMAS = {
     device: v.pipe(text(64), v.regex(/^[\w:@.-]+$/, 'must be a device’s name, like "bme280"')),
     channel: v.pipe(text(64), v.regex(/^[a-z0-9_-]+$/, 'must be a channel’s name, like "temp"')),
   }),
-  gpio: v.object({ type: v.literal('gpio'), ...polled, path, invert: v.optional(bool, false) }),
+  gpio: v.pipe(
+    v.object({ type: v.literal('gpio'), ...quick, path, invert: v.optional(bool, false) }),
+    v.forward(tells(), ['watch']),
+  ),
   command: v.pipe(
     v.object({
       type: v.literal('command'),
@@ -153,9 +170,15 @@ export function checkSensor(name: string, table: unknown): CheckedTable<SensorSe
   }
   const group = { section: 'sensor', one: 'a sensor' }
   const checked = checkKind(group, SENSOR_SCHEMAS, name, table)
-  const lonely = lonelyHeartbeat(table)
+  const lonely = checked.ok && isQuick(checked.table) ? undefined : lonelyHeartbeat(table)
   if (lonely === undefined) return checked
   return { ok: false, problems: [...(checked.ok ? [] : checked.problems), lonely] }
+}
+
+/** Watched, or read more often than once a second: a reading is what has changed, and no other. */
+export function isQuick(settings: SensorSettings): boolean {
+  if (settings.type !== 'file' && settings.type !== 'gpio') return false
+  return settings.watch === true || (settings.interval ?? SECOND_MS) < SECOND_MS
 }
 
 function lonelyHeartbeat(table: unknown): TableProblem | undefined {

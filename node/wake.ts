@@ -2,6 +2,7 @@
  * One window in one process, for devices that are off, or suspended, between their windows: no API,
  * no dashboard, no discovery where a parent is known. What a window does is device/sleeper.ts.
  */
+import { existsSync } from 'node:fs'
 import { enableCompileCache } from 'node:module'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -9,14 +10,17 @@ import process from 'node:process'
 import { peerIdOf } from '../protocols/identity/index.ts'
 import type { PowerReport } from './api/view-power.ts'
 import type { Config } from './config.ts'
-import { openBase, storedOps } from './device/open-base.ts'
+import { FILES, openBase, storedOps } from './device/open-base.ts'
 import { PERIODIC, powerReport } from './device/power.ts'
 import { systemClock, systemRandom } from './env.ts'
 import { NodeError } from './errors.ts'
 import { Scope } from './lifecycle.ts'
 import { createLogger } from './log.ts'
+import { MIGRATIONS } from './migrations.ts'
+import { openDatabase } from './storage/db.ts'
 import { ensurePrivateFolder } from './storage/files.ts'
-import type { Wake, WakeOutcome } from './storage/wakes.ts'
+import { lockFolder } from './storage/lock.ts'
+import { openWakeStore, type Wake, type WakeOutcome } from './storage/wakes.ts'
 import { kithVersion } from './version.ts'
 
 /** What one wake did and took. */
@@ -128,15 +132,25 @@ function rounded(parts: Wake['parts']): Wake['parts'] {
   }
 }
 
-/** The ledger of a device that does not run. @throws NodeError NODE_LOCKED where it does */
+/**
+ * The ledger of a device that does not run.
+ *
+ * @throws NodeError NODE_NOT_RUNNING where there is none, NODE_LOCKED where the device runs,
+ * NODE_DATABASE
+ */
 export async function readPower(config: Config): Promise<PowerReport> {
-  const log = createLogger({ level: 'silent', format: 'json', out: process.stderr })
-  const deps = { config, version: kithVersion(), clock: systemClock, random: systemRandom, log }
-  const scope = new Scope()
+  const { dataDir } = config.paths
+  const path = join(dataDir, FILES.database)
+  if (!existsSync(path)) {
+    throw new NodeError('NODE_NOT_RUNNING', `There is no device in ${dataDir}.`, {
+      hint: 'Start it with: kith up',
+    })
+  }
+  await using _folder = await lockFolder(dataDir)
+  const db = openDatabase(path, MIGRATIONS)
   try {
-    const { wakes } = await openBase(deps, scope)
-    return powerReport(config.power, wakes)
+    return powerReport(config.power, openWakeStore(db))
   } finally {
-    await scope[Symbol.asyncDispose]()
+    db.close()
   }
 }

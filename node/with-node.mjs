@@ -6,12 +6,14 @@
 //
 // Not through node_modules/.bin: npm removes a link there when it skips another platform's package.
 import { spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 
 const OLDEST_MAJOR = 24
+const PARENT_EVERY_MS = 500
 const require = createRequire(import.meta.url)
 
 /** The executable to use. Ends the process with an explanation where there is none. */
@@ -30,6 +32,19 @@ export function pickNode() {
   }
 }
 
+/** The process id of npm, which has a shell between itself and us, or not. */
+function npmAbove() {
+  try {
+    const stat = readFileSync(`/proc/${process.ppid}/stat`, 'utf8')
+    const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'))
+    // After the name in brackets: state, parent.
+    const above = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+    return /^(sh|bash|dash|ash|zsh)$/.test(name) ? above : process.ppid
+  } catch {
+    return process.ppid
+  }
+}
+
 /**
  * Run `exe` in place of this process: same terminal, signals passed on, same ending.
  * @param {string} exe
@@ -39,7 +54,8 @@ export function runNode(exe, args) {
   const bin = path.dirname(exe)
   // Type stripping and SQLite are still called experimental; people need not hear it each time.
   const child = spawn(exe, ['--disable-warning=ExperimentalWarning', ...args], {
-    stdio: 'inherit',
+    // The channel carries nothing. It breaks when this process is gone, and who listens then ends too.
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, PATH: `${bin}${path.delimiter}${process.env.PATH ?? ''}` },
   })
   // A terminal sends Ctrl-C to the whole group: the child has it already.
@@ -47,6 +63,13 @@ export function runNode(exe, args) {
     if (!process.stdin.isTTY) child.kill('SIGINT')
   })
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
+  // npm that was killed says nothing, and leaves its own to another parent.
+  if (process.env.npm_lifecycle_event !== undefined) {
+    const npm = npmAbove()
+    setInterval(() => {
+      if (npmAbove() !== npm) child.kill('SIGTERM')
+    }, PARENT_EVERY_MS).unref()
+  }
   child.on('error', (error) => {
     process.stderr.write(`${error.message}\n`)
     process.exit(1)

@@ -67,6 +67,8 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     dashboardLink: () => ask('POST', '/dashboard-link'),
     watch: (query, until) => lines('/readings/live', { ...query }, until),
     history: ({ device: ref, ...query }, until) => lines(`${device(ref)}/readings`, query, until),
+    unplaced: ({ device: ref, ...query }, until) =>
+      lines(`${device(ref)}/readings/unplaced`, query, until),
     exportLogs: (body, until) =>
       readBytes(socketPath, {
         method: 'POST',

@@ -72,6 +72,7 @@ export const history = v.strictObject({
   until: v.optional(wholeNumber),
   everyMs: v.optional(v.pipe(wholeNumber, v.minValue(1000))),
 })
+export const unplaced = v.strictObject({ sensor: v.optional(text(64)) })
 export const exportLogs = v.strictObject({
   devices: v.pipe(v.array(text(128)), v.maxLength(256)),
   since: v.optional(time),

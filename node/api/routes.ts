@@ -182,6 +182,14 @@ const readingRoutes: readonly Route[] = [
     handle: ({ view, ref, query, signal }) => view.history({ ...query, device: ref }, signal),
   }),
   route({
+    method: 'GET',
+    path: '/devices/{ref}/readings/unplaced',
+    answer: 'ndjson',
+    query: input.unplaced,
+    summary: 'Kept readings that have no date yet, one a line',
+    handle: ({ view, ref, query, signal }) => view.unplaced({ ...query, device: ref }, signal),
+  }),
+  route({
     method: 'POST',
     path: '/export',
     answer: 'bytes',

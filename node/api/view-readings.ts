@@ -52,6 +52,19 @@ export interface Reading {
   readonly source?: 'extract'
 }
 
+/**
+ * A reading without a date: the device's clock was not set then, and nothing has told since when that
+ * was. It gets its date, and leaves this list, when something does.
+ */
+export interface UnplacedReading extends Omit<Reading, 'at' | 'source'> {
+  readonly unplaced: {
+    /** One life of the machine that measured, in hexadecimal: others are counted by another start. */
+    readonly boot: string
+    /** Milliseconds from the start of that machine. */
+    readonly sinceStartMs: number
+  }
+}
+
 /** What the readings of one sensor in one span come to. Stays when the readings have gone. */
 export interface Summary extends Reading {
   /** Length of the span in milliseconds: as asked, or longer where shorter ones are not kept. */
@@ -95,6 +108,11 @@ export interface ReadingsView {
   push(values: readonly PushedValue[]): Promise<void>
   /** Live readings until `signal` aborts. */
   watch(query: ReadingQuery, signal: AbortSignal): AsyncIterable<Reading>
+  /** Kept readings that have no date yet, in the order in which they were published. */
+  unplaced(
+    query: { readonly device: string; readonly sensor?: string | undefined },
+    signal: AbortSignal,
+  ): AsyncIterable<UnplacedReading>
   /** Kept readings, oldest first, and gaps in their place. */
   history(query: HistoryQuery, signal: AbortSignal): AsyncIterable<HistoryRow>
   /**

@@ -1,21 +1,35 @@
-/** Readings as comma-separated values (RFC 4180). A gap is a row of its own, as is a summary. */
-import type { HistoryRow } from '../api/view.ts'
+/**
+ * Readings as comma-separated values (RFC 4180). A gap is a row of its own, as is a summary. A reading
+ * without a date has the life of its machine and the seconds since that began instead.
+ */
+import type { HistoryRow, UnplacedReading } from '../api/view.ts'
 
 export const CSV_HEADER =
-  'kind,at,until,device,name,sensor,value,unit,seq,verified,min,mean,max,last,count'
+  'kind,at,until,device,name,sensor,value,unit,seq,verified,min,mean,max,last,count,boot,since_start'
 
 const NO_SUMMARY = ['', '', '', '', '']
+const DATED = ['', '']
 
-export function csvRow(row: HistoryRow): string {
+export function csvRow(row: HistoryRow | UnplacedReading): string {
   if ('gap' in row) {
     const { from, to } = row.gap
-    return ['gap', time(from), time(to), '', '', '', '', '', '', '', ...NO_SUMMARY].join(',')
+    return ['gap', time(from), time(to), '', '', '', '', '', '', '', ...NO_SUMMARY, ...DATED].join(
+      ',',
+    )
   }
-  const { at, device, name, sensor, value, unit, seq, verified } = row
+  const { device, name, sensor, value, unit, seq, verified } = row
   const cells = [...[device, name, sensor].map(text), value, text(unit), seq, verified]
-  if (!('count' in row)) return ['reading', time(at), '', ...cells, ...NO_SUMMARY].join(',')
+  if ('unplaced' in row) {
+    const { boot, sinceStartMs } = row.unplaced
+    return ['unplaced', '', '', ...cells, ...NO_SUMMARY, boot, sinceStartMs / 1000].join(',')
+  }
+  const { at } = row
+  if (!('count' in row)) {
+    return ['reading', time(at), '', ...cells, ...NO_SUMMARY, ...DATED].join(',')
+  }
   const { everyMs, min, mean, max, last, count } = row
-  return ['summary', time(at), time(at + everyMs), ...cells, min, mean, max, last, count].join(',')
+  const facts = [min, mean, max, last, count]
+  return ['summary', time(at), time(at + everyMs), ...cells, ...facts, ...DATED].join(',')
 }
 
 function time(at: number): string {

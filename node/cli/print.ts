@@ -2,7 +2,7 @@
 import { styleText } from 'node:util'
 
 import { problemOf, ApiError, isNodeErrorCode, type Problem } from '../api/problem.ts'
-import type { DeviceState, LogProgress, Reading } from '../api/view.ts'
+import type { DeviceState, LogProgress, Reading, UnplacedReading } from '../api/view.ts'
 import { EXIT, NODE_ERRORS, NodeError } from '../errors.ts'
 import { printable } from '../printable.ts'
 import { valueText } from './values.ts'
@@ -64,9 +64,19 @@ export function dateText(at: number): string {
 
 export function readingText(reading: Reading): string {
   const doubt = reading.source === 'extract' ? '  as told' : '  NOT VERIFIED'
-  const source = printable(`${reading.name}/${reading.sensor}`)
-  const value = printable(valueText(reading.value, reading.unit))
-  return `${dateText(reading.at)}  ${source}  ${value}${reading.verified ? '' : doubt}`
+  return `${dateText(reading.at)}  ${measuredText(reading)}${reading.verified ? '' : doubt}`
+}
+
+/** In the place of the date: how long after which start of the device. */
+export function unplacedText(reading: UnplacedReading): string {
+  const { boot, sinceStartMs } = reading.unplaced
+  const when = `${span(sinceStartMs)} after start ${boot.slice(0, 8)}`
+  const doubt = reading.verified ? '' : '  NOT VERIFIED'
+  return `no date yet, ${when}  ${measuredText(reading)}${doubt}`
+}
+
+function measuredText({ name, sensor, unit, value }: Omit<Reading, 'at'>): string {
+  return `${printable(`${name}/${sensor}`)}  ${printable(valueText(value, unit))}`
 }
 
 const STATE_COLORS: Readonly<Record<DeviceState, 'green' | 'cyan' | 'yellow' | 'red' | 'gray'>> = {

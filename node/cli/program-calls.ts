@@ -78,7 +78,7 @@ function addAccounts(program: Command, run: Run): void {
   calls.action(run(async () => (await load()).calls))
   calls
     .command('list')
-    .description('the same')
+    .description('calls of this device, and what became of them')
     .action(run(async () => (await load()).calls))
   calls
     .command('cancel')

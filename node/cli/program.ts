@@ -105,7 +105,7 @@ function addHome(program: Command, run: Run): void {
     .action(run(async () => (await import('./commands/pair.ts')).pair, { long: true }))
   program
     .command('add')
-    .argument('[code]', 'the code that the new device shows')
+    .argument('[source]', '- to read the code from standard input; without it, you are asked')
     .description("on an owner's device: add the device that shows the code")
     .option('--role <role>', ROLES.join(', '), oneOf(ROLES), 'member')
     .option('--name <name>', 'a name for it')

@@ -1,6 +1,7 @@
 /**
  * Readings as one SenML pack in JSON (RFC 8428), a record a line. A summary becomes a record for each
- * of its numbers; a gap becomes a record `kith:gap` at its beginning, with its length in seconds. All
+ * of its numbers; a gap becomes a record `kith:gap` at its beginning, with its length in seconds. How
+ * many readings have no date, which SenML has no word for, is a record `kith:unplaced` at the end. All
  * names are whole, so that each record stands for itself.
  */
 import { baseName, unitKind } from '../../protocols/telemetry/index.ts'
@@ -20,10 +21,18 @@ interface SenmlRecord {
   readonly t: number
 }
 
-/** `device` is the peer id whose gaps these are. */
+export interface SenmlAbout {
+  /** The peer id whose gaps these are. */
+  readonly device: string
+  /** How many readings have no date; asked for at the end. */
+  readonly unplaced: () => Promise<number>
+  /** UTC milliseconds. */
+  readonly now: number
+}
+
 export async function* senmlLines(
   rows: AsyncIterable<HistoryRow>,
-  device: string,
+  { device, unplaced, now }: SenmlAbout,
 ): AsyncGenerator<string> {
   const held: SenmlRecord[] = []
   let before = '['
@@ -54,6 +63,10 @@ export async function* senmlLines(
     }
   }
   yield* release(false)
+  const count = await unplaced()
+  if (count > 0) {
+    yield line({ n: `${baseName(device)}kith:unplaced`, u: 'count', v: count, t: now / 1000 })
+  }
   yield before === '[' ? '[]\n' : '\n]\n'
 }
 

@@ -2,19 +2,21 @@
  * The parts of a device that exist only while it is in a home: membership, mesh and telemetry,
  * joined to each other. They start together and stop together.
  */
-import { existsSync } from 'node:fs'
-
 import { peerIdOf } from '../../protocols/identity/index.ts'
 import { boundBy, mayAct, permits, type Device, type OpSet } from '../../protocols/members/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { systemBoot } from '../boot.ts'
-import type { Clock } from '../env.ts'
+import { watchClockSource, type ClockSource } from '../clock-source.ts'
 import { Scope } from '../lifecycle.ts'
 import { createBrokers, type Brokers } from '../machine/brokers.ts'
 import type { Mesh } from '../mesh/mesh.ts'
+import type { Actuators } from '../services/actuators/index.ts'
+import type { Calls, Thing } from '../services/calls/index.ts'
 import type { Incidents } from '../services/incidents.ts'
 import type { Mailbox } from '../services/mailbox/index.ts'
+import { keepCheckpoints } from '../services/members/checkpoints.ts'
 import { startMembers, type Members } from '../services/members/members.ts'
+import type { Rules } from '../services/rules/index.ts'
 import { builtInSources, configuredSources } from '../services/sensors/index.ts'
 import {
   startTelemetry,
@@ -23,11 +25,14 @@ import {
 } from '../services/telemetry/index.ts'
 import { createTimekeeper, type Timekeeper } from '../timekeeper.ts'
 import type { DeviceBase } from './base.ts'
+import { callsOf } from './calls.ts'
 import { incidentsOf, joinIncidents } from './incidents.ts'
 import { mailboxOf, type MailCalls } from './mailbox.ts'
 import { guestsOf } from './readers.ts'
+import { rulesOf } from './rules.ts'
 import type { Sleeper } from './sleeper.ts'
-import { followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
+import { callsAwake, followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
+import { actuatorsOf, thingOf } from './thing.ts'
 import { watchTrust } from './trust.ts'
 import { joinUpdates, updatesOf, type HomeUpdates } from './update.ts'
 
@@ -39,6 +44,11 @@ export interface Home extends AsyncDisposable {
   readonly incidents: Incidents
   readonly mailbox: Mailbox
   readonly updates: HomeUpdates
+  readonly actuators: Actuators
+  /** What of this device can be called. */
+  readonly thing: Thing
+  readonly calls: Calls
+  readonly rules: Rules
   /** Peer ids of members that announced themselves on the network and are not connected since. */
   readonly announced: ReadonlySet<string>
   /** Present where this device sleeps. */
@@ -46,40 +56,38 @@ export interface Home extends AsyncDisposable {
 }
 
 const DAY_MS = 86_400_000
-/** systemd-timesyncd makes this once it has set the clock from the network. */
-const CLOCK_SYNCED = '/run/systemd/timesync/synchronized'
-/** How long that answer counts. */
-const SYNCED_FOR_MS = 1000
 
 /** `ops` holds the home's genesis, and everything in it is on disk. */
 export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSignal): Promise<Home> {
   const scope = new Scope()
   const stopWithDevice = (): void => void scope[Symbol.asyncDispose]()
   signal.addEventListener('abort', stopWithDevice, { once: true })
+  // First: by the first reading it should be known.
+  const source = watchClockSource(base, scope.signal)
   const members = await scope.use('members', (until) => membersOf(base, ops, until))
   const mesh = await scope.use('mesh', (until) => meshFor(base, members.greeting, until))
-  const time = timeOf(base, members, scope.signal)
+  const time = timeOf(base, { members, source }, scope.signal)
   // One for all: two connections under one name would end each other.
   const brokers = createBrokers(base)
   const telemetry = await scope.use('telemetry', (until) =>
     telemetryOf(base, { members, mesh, time, brokers }, until),
   )
+  const calling = Promise.withResolvers<Calls>()
+  // Before anything is measured, so that a rule sees the first value too.
+  const rules = await scope.use('rules', (until) =>
+    rulesOf(base, { members, mesh, telemetry }, calling.promise, until),
+  )
+  const things = await startThing(base, { members, telemetry, brokers }, scope)
   const incidents = await scope.use('incidents', (until) =>
     incidentsOf(base, { members, mesh, time }, until),
   )
   await scope.use('links', () => attached(members, mesh))
-  const answering: { calls?: MailCalls } = {}
-  const mailbox = await scope.use('mailbox', (until) =>
-    mailboxOf(base, { members, mesh, time }, () => answering.calls, until),
-  )
-  const { refresh } = followSleepers({ members, mesh }, (key) => mailbox.sleeps(key), scope.signal)
-  mailbox.events.on('presence', refresh, scope.signal)
-  const mail = { mail: mailbox, chosen: () => mailbox.parents() }
+  const { thing } = things
+  const talking = await startTalking(base, { members, mesh, telemetry, time, thing }, scope)
+  calling.resolve(talking.calls)
   const updates = await scope.use('updates', (until) =>
     updatesOf(base, { members, mesh, time, telemetry }, until),
   )
-  const sleeper = sleeperOf(base, { members, mesh, telemetry }, mail, scope.signal)
-  if (sleeper !== undefined) await scope.use('sleeper', () => sleeper)
   const announced = new Set<string>()
   const home: Home = {
     members,
@@ -87,10 +95,11 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
     telemetry,
     time,
     incidents,
-    mailbox,
+    ...things,
+    ...talking,
+    rules,
     updates,
     announced,
-    ...(sleeper === undefined ? {} : { sleeper }),
     async [Symbol.asyncDispose]() {
       signal.removeEventListener('abort', stopWithDevice)
       await scope[Symbol.asyncDispose]()
@@ -101,7 +110,48 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   joinParts(base, home, scope.signal)
   joinIncidents(base, home, scope.signal)
   joinUpdates(base, home, scope.signal)
+  const log = base.log.child({ part: 'members' })
+  void keepCheckpoints({ members, mesh, time, clock: base.clock, log }, scope.signal)
   return home
+}
+
+/** What this device lets others do. */
+async function startThing(
+  base: DeviceBase,
+  {
+    members,
+    telemetry,
+    brokers,
+  }: Pick<Home, 'members' | 'telemetry'> & { readonly brokers: Brokers },
+  scope: Scope,
+): Promise<Pick<Home, 'actuators' | 'thing'>> {
+  const { config, clock, log } = base
+  const actuators = await scope.use('actuators', (until) => actuatorsOf(base, brokers, until))
+  const title = (): string => members.self?.name ?? config.device.name
+  const { events } = config.things
+  const thing = thingOf({ title, actuators, telemetry, events, clock, log }, scope.signal)
+  return { actuators, thing }
+}
+
+/** Calls, and what waits for devices that sleep; this one may be one of them. */
+async function startTalking(
+  base: DeviceBase,
+  parts: Pick<Home, 'members' | 'mesh' | 'telemetry' | 'thing' | 'time'>,
+  scope: Scope,
+): Promise<Pick<Home, 'calls' | 'mailbox' | 'sleeper'>> {
+  const answering: { calls?: MailCalls } = {}
+  const mailbox = await scope.use('mailbox', (until) =>
+    mailboxOf(base, parts, () => answering.calls, until),
+  )
+  const calls = await scope.use('calls', (until) => callsOf(base, { ...parts, mailbox }, until))
+  answering.calls = calls
+  const { refresh } = followSleepers(parts, (key) => mailbox.sleeps(key), scope.signal)
+  mailbox.events.on('presence', refresh, scope.signal)
+  const mail = { mail: mailbox, chosen: () => mailbox.parents() }
+  const sleeper = sleeperOf(base, parts, mail, scope.signal)
+  if (sleeper === undefined) return { calls, mailbox }
+  await scope.use('sleeper', () => sleeper)
+  return { calls: callsAwake(calls, { ...parts, sleeper }), mailbox, sleeper }
 }
 
 async function attached(members: Members, mesh: Mesh): Promise<AsyncDisposable> {
@@ -184,7 +234,7 @@ function telemetryOf(
 
 function timeOf(
   { packs, signer, clock, random }: DeviceBase,
-  members: Members,
+  { members, source }: { readonly members: Members; readonly source: ClockSource },
   signal: AbortSignal,
 ): Timekeeper {
   const ownMs = packs.newestSyncedMs(signer.key) ?? 0
@@ -195,19 +245,9 @@ function timeOf(
     boot: systemBoot(),
     fallback: random.bytes(16),
     key: signer.key,
-    synced: remembered(() => existsSync(CLOCK_SYNCED), clock),
+    synced: () => source.synced(),
     newestSignedMs: () => Math.max(ownMs, signedMs),
   })
-}
-
-/** What `ask` said, a second ago at most. */
-function remembered(ask: () => boolean, clock: Clock): () => boolean {
-  let [said, askedMs] = [false, -Infinity]
-  return () => {
-    const nowMs = clock.monotonic()
-    if (nowMs - askedMs >= SYNCED_FOR_MS) [said, askedMs] = [ask(), nowMs]
-    return said
-  }
 }
 
 /** Authors may lie about times, so only what stands in the home counts, and only as a hint. */

@@ -35,19 +35,23 @@ export function incidentsOf(
 
 /** Report what the other parts come across, and how the run before ended. */
 export function joinIncidents(base: DeviceBase, home: Home, signal: AbortSignal): void {
-  const { incidents, members, mesh, telemetry } = home
+  const { calls, incidents, members, mesh, telemetry } = home
   const { journal, marker, packs } = base
   const before = endOf(marker)
   if (before !== undefined) incidents.record(before)
   const stopHearing = packs.onFull((full) => {
     journal.record(full ? 'storage.full' : 'storage.free')
+    if (full) base.log.error('the disk is full: old readings are given up, and new ones wait')
+    else base.log.info('the disk has room again')
     if (full) incidents.record({ kind: 'disk-full' })
   })
   signal.addEventListener('abort', stopHearing, { once: true })
   members.events.on('change', () => incidents.refresh(), signal)
   void countWrongCodes(base, incidents, signal)
   mesh.events.on('refused', ({ why }) => incidents.attack(`MESH_${codeOf(why)}`), signal)
+  members.events.on('refused', ({ device, code }) => incidents.attack(code, device), signal)
   telemetry.events.on('refused', ({ device, code }) => incidents.attack(code, device), signal)
+  calls.events.on('refused', ({ device, code }) => incidents.attack(code, device), signal)
   telemetry.events.on(
     'fork',
     ({ device }) => incidents.record({ kind: 'fork', subject: device }),

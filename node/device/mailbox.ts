@@ -7,6 +7,7 @@ import { startMailbox, type Mailbox, type MailboxDeps } from '../services/mailbo
 import { openMailStore, openMissedStore, openScheduleStore } from '../storage/mailbox.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { isDutyMesh } from './sleepers.ts'
 
 /** What a mailbox hands to the calls of its device. */
 export type MailCalls = Pick<Calls, 'deliver' | 'moved' | 'settled'>
@@ -36,7 +37,11 @@ export async function mailboxOf(
       ...rightsOf(base, members),
       logHead: (device) => packs.head(device),
       onLog: (listener) => packs.onNew(listener),
-      deliver: async (documents, via) => (await calls()?.deliver(documents, via)) ?? [],
+      deliver(documents, via) {
+        const done = calls()?.deliver(documents, via) ?? Promise.resolve([])
+        // A window does not end in the middle of what was called for.
+        return isDutyMesh(mesh) ? mesh.keepOpen(done, { beyond: true }) : done
+      },
       settled: (receipt) => calls()?.settled(receipt),
     },
     signal,

@@ -3,7 +3,6 @@ import { modelOf, type ThingModel } from '../../protocols/calls/index.ts'
 import { keyOfPeerId } from '../../protocols/identity/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
 import { resolveDevice } from '../api/device-ref.ts'
-import type { Calls } from '../services/calls/index.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
 import { deviceRows } from './rows.ts'
@@ -16,7 +15,7 @@ export type Offers = (key: Uint8Array) => ThingModel | undefined
 /** `calls` are texts such as `lamp/toggle;n=3`. Devices that cannot be found are left out. */
 export async function offersOf(
   base: DeviceBase,
-  home: Home & { readonly calls?: Calls },
+  home: Home,
   calls: readonly string[] = [],
 ): Promise<Offers> {
   const rows = deviceRows(base, home)
@@ -25,8 +24,8 @@ export async function offersOf(
   const cancel = base.clock.timer(ASK_MS, () => over.abort(new Error('it took too long')))
   const ask = async (ref: string): Promise<void> => {
     const key = keyOfPeerId(resolveDevice(ref, rows).id)
-    const told = await home.calls?.describe(key, over.signal)
-    if (told !== undefined) models.set(toHex(key), modelOf(told.text))
+    const told = await home.calls.describe(key, over.signal)
+    models.set(toHex(key), modelOf(told.text))
   }
   const refs = new Set(calls.map(deviceIn))
   await Promise.allSettled([...refs].map(ask))

@@ -145,10 +145,10 @@ const NOTHING: Exchanged = {
   logMs: 0,
 }
 
-function outcomeOf({ connectMs, cut, error, value }: WindowReport<Exchanged>): WakeOutcome {
+function outcomeOf({ connectMs, error, value }: WindowReport<Exchanged>): WakeOutcome {
   if (connectMs === undefined) return 'alone'
   if (error !== undefined) return 'failed'
-  return cut || value?.done !== true ? 'cut' : 'done'
+  return value?.done === true ? 'done' : 'cut'
 }
 
 /** Until a parent has and gave everything. */

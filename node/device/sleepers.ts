@@ -2,10 +2,11 @@
  * Sleep, from both sides. A sleepy device has a mesh that is on in windows, and a Sleeper that opens
  * them; every device tells its mesh which others sleep, so that it does not dial them in vain.
  */
+import type { Reading } from '../../protocols/telemetry/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
-import { asError } from '../errors.ts'
 import { createDutyMesh, type DutyMesh } from '../mesh/duty-mesh.ts'
 import { startMesh, type Mesh, type MeshOptions } from '../mesh/mesh.ts'
+import type { Calls } from '../services/calls/index.ts'
 import type { Members } from '../services/members/members.ts'
 import type { Telemetry } from '../services/telemetry/index.ts'
 import type { DeviceBase } from './base.ts'
@@ -90,8 +91,15 @@ export function sleeperOf(
     },
     signal,
   )
+  const alarms = new Set(config.sensors.flatMap(({ alarm, name }) => (alarm === true ? name : [])))
+  const alarmed = changesIn(alarms)
+  telemetry.events.on(
+    'measured',
+    (reading) => void (alarmed(reading) && sleeper.alarm(reading.sensor)),
+    signal,
+  )
   if (config.power.wake_file !== '') {
-    watchWakeFile(
+    void watchWakeFile(
       config.power.wake_file,
       { clock, log },
       (reason) => void sleeper.alarm(reason),
@@ -101,19 +109,33 @@ export function sleeperOf(
   return sleeper
 }
 
-/** A window in which nothing is exchanged but the greeting: for a device without a mailbox. */
-export function greetingAlone(mesh: Pick<Mesh, 'events'>): WindowMail {
+/** Tells whether a value of one of these sensors is another one than before; the first one is not. */
+function changesIn(
+  sensors: ReadonlySet<string>,
+): (reading: Pick<Reading, 'sensor' | 'value'>) => boolean {
+  const last = new Map<string, Reading['value']>()
+  return ({ sensor, value }) => {
+    if (!sensors.has(sensor)) return false
+    const before = last.get(sensor)
+    last.set(sensor, value)
+    return before !== undefined && before !== value
+  }
+}
+
+/** Calls of a device that sleeps: one to another device opens a window, and keeps it open. */
+export function callsAwake(
+  calls: Calls,
+  { mesh, sleeper }: { readonly mesh: Mesh; readonly sleeper: Sleeper },
+): Calls {
+  if (!isDutyMesh(mesh)) return calls
   return {
-    wake: (_reason, signal) =>
-      new Promise((resolve, reject) => {
-        signal.addEventListener('abort', () => reject(asError(signal.reason)), { once: true })
-        mesh.events.on(
-          'connect',
-          ({ key: parent }) =>
-            resolve({ done: true, parent, calls: 0, receipts: 0, logTaken: true }),
-          signal,
-        )
-      }),
+    ...calls,
+    call(wanted, signal) {
+      const made = calls.call(wanted, signal)
+      if (equalBytes(wanted.to, mesh.key)) return made
+      void sleeper.alarm('call')
+      return mesh.keepOpen(made)
+    },
   }
 }
 

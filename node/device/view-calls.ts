@@ -23,7 +23,6 @@ import {
   type WhyView,
 } from '../api/view.ts'
 import type { Clock } from '../env.ts'
-import { NodeError } from '../errors.ts'
 import type { CallRecord, Calls, WhyRow } from '../services/calls/index.ts'
 import type { DeviceBase } from './base.ts'
 import { checkWish, noAnswer, refusal, type Wish } from './call-refusals.ts'
@@ -35,14 +34,8 @@ const READS_AT_ONCE = 8
 /** A value that takes longer is left out of a description. */
 const VALUE_MS = 3000
 const WHY_ROWS = 20
-
-type WithCalls = Home & { readonly calls?: Calls }
-
-/** @throws NodeError NODE_CONFLICT where this device takes no part in calls */
-function callsOf({ calls }: WithCalls): Calls {
-  if (calls !== undefined) return calls
-  throw new NodeError('NODE_CONFLICT', 'This device takes no part in calls.')
-}
+/** Others answer at once that they keep a call, where they are there. */
+const SAFE_MS = 1000
 
 type Names = (key: Uint8Array) => DeviceName
 
@@ -59,9 +52,9 @@ export function callsView(base: DeviceBase, requireHome: () => Home): CallsView 
   const find = (ref: string): Target => {
     const home = requireHome()
     const row = resolveDevice(ref, deviceRows(base, home))
-    return { clock, key: keyOfPeerId(row.id), row, calls: callsOf(home), names: namesIn(home) }
+    return { clock, key: keyOfPeerId(row.id), row, calls: home.calls, names: namesIn(home) }
   }
-  const own = (): Calls => callsOf(requireHome())
+  const own = (): Calls => requireHome().calls
   const shown = (record: CallRecord): CallView => callView(record, namesIn(requireHome()))
 
   return {
@@ -74,11 +67,11 @@ export function callsView(base: DeviceBase, requireHome: () => Home): CallsView 
       const model = values && live ? modelOf(text) : undefined
       return model === undefined ? told : { ...told, values: await valuesOf(target, model, signal) }
     },
-    readProperty: (ref, name, options, signal) =>
+    readProperty: async (ref, name, options, signal) =>
       perform(find(ref), { verb: 'read', name }, options, signal),
-    writeProperty: ({ ref, name }, args, options, signal) =>
+    writeProperty: async ({ ref, name }, args, options, signal) =>
       perform(find(ref), { verb: 'write', name, args }, options, signal),
-    invokeAction: ({ ref, name }, args, options, signal) =>
+    invokeAction: async ({ ref, name }, args, options, signal) =>
       perform(find(ref), { verb: 'invoke', name, args }, options, signal),
     async *observe(ref, name, signal) {
       const { calls, key } = find(ref)
@@ -121,7 +114,8 @@ async function perform(
   // A device that is awake says itself what is wrong.
   const model = row.state === 'online' ? undefined : await modelFor(target, signal)
   if (model !== undefined) checkWish(row.name, wish, model)
-  const made = await calls.call({ ...wish, to: key, ttlMs }, signal)
+  const sent = await calls.call({ ...wish, to: key, ttlMs }, signal)
+  const made = await onceSafe(target, sent, signal)
   const record = await afterWaiting(target, made, waitMs, signal)
   if (record.state === 'unknown') throw noAnswer(row.name, record)
   const { receipt } = record
@@ -148,12 +142,37 @@ async function modelFor(
 /** Aborts with `signal` or after `ms`; to be disposed of. */
 function within(clock: Clock, ms: number, signal: AbortSignal) {
   const over = new AbortController()
-  const cancel = clock.timer(ms, () => over.abort(new Error('it took too long')))
+  const end = (): void => over.abort(new Error('it took too long'))
+  const cancel = clock.timer(ms, end)
   return {
     signal: AbortSignal.any([signal, over.signal]),
     over: over.signal,
-    [Symbol.dispose]: cancel,
+    [Symbol.dispose]() {
+      cancel()
+      end()
+    },
   }
+}
+
+/** A call that others are about to keep, too, is told once they do, if that is soon. */
+async function onceSafe(
+  { calls, clock }: Target,
+  record: CallRecord,
+  signal: AbortSignal,
+): Promise<CallRecord> {
+  const now = (): CallRecord => calls.find(toHex(record.id))
+  if (record.state !== 'queued') return record
+  using limit = within(clock, SAFE_MS, signal)
+  await new Promise<void>((resolve) => {
+    const look = (): void => {
+      if (now().state !== 'queued') resolve()
+    }
+    calls.events.on('call', look, limit.signal)
+    limit.signal.addEventListener('abort', () => resolve(), { once: true })
+    look()
+  })
+  signal.throwIfAborted()
+  return now()
 }
 
 /** What can be read is; what cannot, or is too slow, is left out. */

@@ -1,5 +1,7 @@
 /** The care side of `NodeView`: doctor, settings, events, and starting over. */
-import type { NodeView } from '../api/view.ts'
+import { newestWordMs } from '../../protocols/members/index.ts'
+import { equalBytes } from '../../protocols/wire/index.ts'
+import type { Check, NodeView } from '../api/view.ts'
 import { configRows } from '../config.ts'
 import { examine, type Patient } from '../services/doctor.ts'
 import type { DeviceBase } from './base.ts'
@@ -14,11 +16,38 @@ export function careView(
   reset: () => Promise<void>,
 ): CareView {
   return {
-    doctor: () => examine(patientOf(base, home)),
+    doctor: async () => [...(await examine(patientOf(base, home))), ...brokenThings(home())],
     config: async () => configRows(base.config),
     events: (since, signal) => base.journal.follow(since, signal),
     reset,
   }
+}
+
+/** One check for each part of the settings that does not work. */
+function brokenThings(home: Home | undefined): readonly Check[] {
+  return Array.from(home?.actuators.problems() ?? [], ([check, cause]) => ({
+    check,
+    ok: false,
+    cause,
+    cure: `Look at [${check}] in the settings file, and at what it names.`,
+  }))
+}
+
+/** Nobody but owners changes the home, so they, and who is removed, need no word of others. */
+function newsOf({ clock, peers }: DeviceBase, home: Home | undefined): number | undefined {
+  if (home === undefined || home.time.quality() === 'unset') return undefined
+  const { members, mesh } = home
+  if (members.self === undefined || members.self.role === 'owner') return undefined
+  const now = clock.now()
+  // An owner that is, or was, connected has told all that it knew.
+  const met = members
+    .active()
+    .filter(({ role }) => role === 'owner')
+    .map(({ key }) => {
+      const on = mesh.peers().some((peer) => equalBytes(peer.key, key))
+      return on ? now : Math.min(now, peers.get(key)?.seenMs ?? 0)
+    })
+  return Math.max(newestWordMs(members.ops, members.state, now), ...met)
 }
 
 function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
@@ -38,6 +67,7 @@ function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
             unplaced: current.telemetry.unplaced(base.signer.key)?.packs ?? 0,
           }
     },
+    newsMs: () => newsOf(base, home()),
     removed: () => home() !== undefined && home()?.members.self === undefined,
     mesh() {
       const current = home()

@@ -3,14 +3,24 @@ import { keyOfPeerId, peerIdOf } from '../../protocols/identity/index.ts'
 import { FLAGS } from '../../protocols/telemetry/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
 import { resolveDevice } from '../api/device-ref.ts'
-import type { HistoryQuery, HistoryRow, NodeView, SensorView } from '../api/view.ts'
+import type {
+  HistoryQuery,
+  HistoryRow,
+  NodeView,
+  SensorView,
+  UnplacedReading,
+} from '../api/view.ts'
 import { NodeError } from '../errors.ts'
+import { unplacedRows } from '../storage/unplaced-rows.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
 import { readersOf } from './readers.ts'
 import { deviceRows } from './rows.ts'
 
-type ReadingsView = Pick<NodeView, 'sensors' | 'setSensor' | 'push' | 'watch' | 'history'>
+type ReadingsView = Pick<
+  NodeView,
+  'sensors' | 'setSensor' | 'push' | 'watch' | 'history' | 'unplaced'
+>
 
 /** Rows asked of the disk at a time. */
 const PAGE_ROWS = 1000
@@ -72,6 +82,25 @@ export function readingsView(base: DeviceBase, requireHome: () => Home): Reading
         if (shown !== undefined) yield shown
       }
     },
+
+    async *unplaced({ device: ref, sensor }, signal) {
+      const home = requireHome()
+      for (const row of undated(base, home, keyOf(home, ref))) {
+        if (signal.aborted) return
+        if ((sensor ?? row.sensor) === row.sensor) yield row
+      }
+    },
+  }
+}
+
+function* undated(base: DeviceBase, home: Home, device: Uint8Array): Generator<UnplacedReading> {
+  const who = { device: peerIdOf(device), name: nameOf(home, device) }
+  for (const row of unplacedRows(base.db, device)) {
+    const { bootId, flags, sensor, seq, sinceStartMs, unit = '', value } = row
+    if (typeof value !== 'number') continue
+    const verified = (flags & FLAGS.quarantined) === 0
+    const unplaced = { boot: toHex(bootId), sinceStartMs }
+    yield { ...who, sensor, value, unit, seq, verified, unplaced }
   }
 }
 

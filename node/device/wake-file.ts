@@ -16,12 +16,13 @@ import { MAX_REASON_CHARS } from './duty-cycle.ts'
 const SETTLE_MS = 5
 const MAX_BYTES = 256
 
-export function watchWakeFile(
+/** Watched when this resolves; never rejects. */
+export async function watchWakeFile(
   file: string,
   deps: { readonly clock: Clock; readonly log: Logger },
   onWake: (reason: string) => void,
   signal: AbortSignal,
-): void {
+): Promise<void> {
   const name = path.basename(file)
   let cancel: (() => void) | undefined
   let stamp = ''
@@ -33,16 +34,19 @@ export function watchWakeFile(
     stamp = now.stamp
     onWake(now.reason)
   }
-  const begin = async (): Promise<void> => {
+  const failed = (err: unknown): void =>
+    deps.log.error({ err, file }, 'the wake file is not watched')
+  signal.addEventListener('abort', () => cancel?.(), { once: true })
+  try {
     stamp = (await readReason(file))?.stamp ?? ''
     if (signal.aborted) return
     const watcher = watch(path.dirname(file), { signal }, (_event, changed) => {
       if (changed === name) cancel ??= deps.clock.timer(SETTLE_MS, () => void look())
     })
-    watcher.on('error', (err) => deps.log.error({ err, file }, 'the wake file is not watched'))
+    watcher.on('error', failed)
+  } catch (error) {
+    failed(error)
   }
-  signal.addEventListener('abort', () => cancel?.(), { once: true })
-  begin().catch((err: unknown) => deps.log.error({ err, file }, 'the wake file is not watched'))
 }
 
 /** The first line, as text for people; undefined where there is no such file. */

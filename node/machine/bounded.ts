@@ -1,4 +1,4 @@
-/** Small files whose content others decide: never waits for a writer, never takes more than asked. */
+/** Small files of the kernel and of others: never waits for their other end, never takes too much. */
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 
@@ -17,6 +17,12 @@ const REASONS: Readonly<Record<string, string>> = {
   ENXIO: 'is not a file',
 }
 
+const CHANGING: Readonly<Record<string, string>> = {
+  EACCES: 'may not be changed by Kith',
+  EPERM: 'may not be changed by Kith',
+  EROFS: 'may not be changed by anybody',
+}
+
 /** Whole text of a regular file of at most 64 KiB. @throws Error for people, without its content */
 export async function readSmallFile(path: string): Promise<string> {
   return (await readBytes(path, false)).toString('utf8')
@@ -27,6 +33,21 @@ export async function readSecret(path: string): Promise<string> {
   const [line = ''] = (await readBytes(path, true)).toString('utf8').split(/\r?\n/, 1)
   if (line === '') throw new Error(`${path} is empty`)
   return line
+}
+
+/** Replace the content of a file that is there. @throws Error for people */
+export async function writeSmallFile(path: string, content: string): Promise<void> {
+  try {
+    const { O_WRONLY, O_TRUNC, O_NONBLOCK } = constants
+    await using file = await open(path, O_WRONLY | O_TRUNC | O_NONBLOCK)
+    if (!(await file.stat()).isFile()) throw new Error(`${path} is not a file`)
+    await file.write(content)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === undefined) throw error
+    const why = CHANGING[code] ?? REASONS[code] ?? `does not take the value (${code})`
+    throw new Error(`${path} ${why}`, { cause: error })
+  }
 }
 
 async function readBytes(path: string, secret: boolean): Promise<Buffer> {

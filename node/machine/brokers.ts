@@ -117,8 +117,11 @@ export function createBrokers(deps: { readonly clock: Clock; readonly random: Ra
       }),
     publish: (settings, what, signal) =>
       using(settings, signal, async (link) => {
-        const sent = published(await Promise.race([link.client, abortion(signal)]), what)
-        await Promise.race([sent, link.gone, abortion(signal)])
+        // Where the connection breaks, the library says so of every message on its way.
+        await untilAborted(
+          link.client.then((client) => published(client, what)),
+          signal,
+        )
       }),
   }
 }
@@ -304,10 +307,12 @@ export function sizeGuard(maxBytes: number, onTooLarge: () => void): (chunk: Uin
   }
 }
 
-/** Rejects when `signal` aborts. */
-async function abortion(signal: AbortSignal): Promise<never> {
-  await aborted(signal)
-  throw asError(signal.reason)
+function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(asError(signal.reason))
+    signal.addEventListener('abort', stop, { once: true })
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+  })
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -63,6 +63,49 @@ export async function linesOf(
   })
 }
 
+export interface Held extends AsyncDisposable {
+  /** Why it ended, where nobody asked it to. */
+  readonly gone: Promise<Error>
+}
+
+/**
+ * A program that is to run on. Resolves with its first output, or after `settleMs` without an end.
+ *
+ * @throws Error where it ends before that
+ */
+export async function holdProgram(
+  { argv, clock }: Program,
+  { settleMs }: { readonly settleMs: number },
+  signal: AbortSignal,
+): Promise<Held> {
+  signal.throwIfAborted()
+  const stop = new AbortController()
+  const settled = Promise.withResolvers<void>()
+  const forever = { timeoutMs: undefined, signal: stop.signal }
+  const ended = runProgram({ argv, clock }, forever, () => settled.resolve()).then(
+    () => new Error('the program ended'),
+    (error: unknown) => error as Error,
+  )
+  const cancel = clock.timer(settleMs, () => settled.resolve())
+  const abort = (): void => settled.reject(signal.reason as Error)
+  signal.addEventListener('abort', abort, { once: true })
+  void ended.then((error) => settled.reject(error))
+  const end = async (): Promise<void> => {
+    stop.abort(new Error('not needed any more'))
+    await ended
+  }
+  try {
+    await settled.promise
+  } catch (error) {
+    await end()
+    throw error
+  } finally {
+    cancel()
+    signal.removeEventListener('abort', abort)
+  }
+  return { gone: ended, [Symbol.asyncDispose]: end }
+}
+
 interface Limits {
   readonly timeoutMs: number | undefined
   readonly signal: AbortSignal

@@ -8,6 +8,7 @@ import { keyOfPeerId } from '../../protocols/identity/index.ts'
 import { openChannel, type Channel, type Protocol } from '../../protocols/wire/index.ts'
 import type { Clock } from '../env.ts'
 import { asError } from '../errors.ts'
+import { spareUpdates } from './window.ts'
 
 /** The part of a libp2p node that serves streams. */
 export interface Registrar {
@@ -40,6 +41,7 @@ export function bindStream(
   clock: Clock,
   until: AbortSignal,
 ): BoundStream {
+  spareUpdates(stream)
   const gone = new AbortController()
   const abort = (error: Error): void => {
     gone.abort(error)

@@ -32,6 +32,8 @@ export interface PeerState {
   readonly sleeper: boolean
   /** Someone waits for it; counts where `onDemand` holds. */
   readonly wanted: boolean
+  /** How often it was dialled beside another dial, because it turned up elsewhere. */
+  readonly found: number
 }
 
 export interface ConnectionState {

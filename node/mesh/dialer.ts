@@ -31,6 +31,8 @@ const DIAL_GAP_MS = 250
 const PROBE_GAP_MS = 1000
 const MAX_ADDRESSES = 16
 const MAX_PROVEN = 4
+/** Dials beside another one, on demand: forged announcements cost no more of a window than these. */
+const MAX_FOUND = 4
 
 export function startDialer(self: string, seed: number, onDemand = false): DialerState {
   return { self, seed, onDemand, peers: new Map() }
@@ -64,6 +66,7 @@ const NEW_PEER: PeerState = {
   lostMs: undefined,
   sleeper: false,
   wanted: false,
+  found: 0,
 }
 
 /** One step: a copy of the state under change, and the actions so far. */
@@ -166,9 +169,20 @@ class Turn {
     for (const [name, connection] of peer.connections) {
       if (restarted || isUnused(connection, event)) this.#probe(event.peer, name)
     }
-    if (this.#onDemand && !peer.wanted) return
+    if (this.#onDemand) return this.#found(event.peer, next, peer)
     const fresh = restarted || moved || peer.instance === undefined
     if (fresh || this.#now - peer.lastDialMs >= PROBE_GAP_MS) this.#hurry(event.peer, next)
+  }
+
+  /** On demand there is no time to wait for a dial that may go to where the peer was once. */
+  #found(name: string, peer: PeerState, before: PeerState): void {
+    const news = peer.announced.filter((address) => !before.announced.includes(address))
+    const unknown = news.filter((address) => !peer.proven.includes(address))
+    if (!this.#isMissed(peer) || !peer.dialing)
+      return peer.wanted ? this.#hurry(name, peer) : undefined
+    if (unknown.length === 0 || peer.found >= MAX_FOUND) return
+    this.#peers.set(name, { ...peer, found: peer.found + 1 })
+    this.#actions.push({ type: 'dial', peer: name, addresses: unknown })
   }
 
   /** Whether there is a reason to dial it that nobody had to give. */

@@ -27,7 +27,7 @@ const HEARD_BURST = 200
 export function createDualStack(deps: {
   readonly clock: Clock
   readonly multicast: boolean
-  readonly interfaces: readonly string[] | undefined
+  readonly interfaces?: readonly string[] | undefined
   readonly log: Logger
   readonly isMember: (peer: string) => boolean
   readonly onHeard: (peer: string, addresses: readonly string[]) => void

@@ -58,8 +58,11 @@ export interface DutyMesh extends Mesh {
     options: WindowOptions,
     run: (signal: AbortSignal) => Promise<T>,
   ): Promise<WindowReport<T>>
-  /** While `work` runs the window stays open a little longer than it would, within bounds. */
-  keepOpen<T>(work: Promise<T>): Promise<T>
+  /**
+   * A window stays open for `work`, this one or the next: up to its limit, or, with `beyond`, a
+   * little longer, for what may not be torn.
+   */
+  keepOpen<T>(work: Promise<T>, options?: { readonly beyond?: boolean }): Promise<T>
 }
 
 export interface DutyMeshOptions extends Omit<MeshOptions, 'brief' | 'multicast'> {
@@ -76,6 +79,11 @@ export function createDutyMesh(options: DutyMeshOptions, signal: AbortSignal): D
   return new WindowedMesh(options, signal)
 }
 
+interface Held {
+  readonly work: Promise<unknown>
+  readonly beyond: boolean
+}
+
 class WindowedMesh implements DutyMesh {
   readonly key: Uint8Array
   readonly events: Emitter<MeshEvents>
@@ -84,6 +92,7 @@ class WindowedMesh implements DutyMesh {
   readonly #signal: AbortSignal
   readonly #served = new Map<Protocol, MeshHandler>()
   #members: readonly Uint8Array[] = []
+  readonly #held = new Set<Held>()
   #refused = 0
   #mesh: Mesh | undefined
   #limit: Limit | undefined
@@ -124,8 +133,13 @@ class WindowedMesh implements DutyMesh {
     }
   }
 
-  keepOpen<T>(work: Promise<T>): Promise<T> {
-    return this.#limit?.extend(work) ?? work
+  keepOpen<T>(work: Promise<T>, { beyond = false } = {}): Promise<T> {
+    const held = { work, beyond }
+    this.#held.add(held)
+    this.#limit?.hold(work, beyond)
+    const forget = (): void => void this.#held.delete(held)
+    work.then(forget, forget)
+    return work
   }
 
   async serve(protocol: Protocol, handle: MeshHandler): Promise<void> {
@@ -181,6 +195,7 @@ class WindowedMesh implements DutyMesh {
     const beganMs = clock.monotonic()
     const limit = openLimit({ clock, limitMs }, this.#signal)
     this.#limit = limit
+    for (const { work, beyond } of this.#held) limit.hold(work, beyond)
     const off = new AbortController()
     let mesh: Mesh | undefined
     let [startMs, connectMs] = [0, undefined as number | undefined]
@@ -193,6 +208,7 @@ class WindowedMesh implements DutyMesh {
       await this.#putInForce(mesh, off.signal)
       this.#dial(mesh, { dial, otherwise }, off.signal)
       value = await untilAborted(run(limit.signal), limit.signal)
+      await untilAborted(limit.idle(), limit.signal)
     } catch (thrown) {
       error = thrown
     } finally {

@@ -10,7 +10,6 @@ import { createLibp2p } from 'libp2p'
 import type { Logger } from 'pino'
 
 import { mayCrossWire } from './addresses.ts'
-import { zonelessIdentify } from './identify.ts'
 import { libp2pLogger } from './libp2p-log.ts'
 import type { ZonedTcp } from './transport.ts'
 
@@ -63,6 +62,9 @@ const LIMITS = {
 export async function startHost(options: HostOptions): Promise<Host> {
   let components: HostComponents | undefined
   const { discovery } = options
+  const isPlain = options.bare === true || options.brief === true
+  // Loaded where it is used: a device that is awake for a moment pays for every module.
+  const identify = isPlain ? {} : { identify: (await import('./identify.ts')).zonelessIdentify() }
   const node = await createLibp2p({
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
@@ -97,7 +99,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
     connectionMonitor: { enabled: false },
     services: {
       ...(options.bare === true ? {} : { ping: ping() }),
-      ...(options.bare === true || options.brief === true ? {} : { identify: zonelessIdentify() }),
+      ...identify,
       parts: (parts: HostComponents) => {
         components = parts
         return {}

@@ -14,7 +14,7 @@ import { createConnections, type Connections, type Live } from './connections.ts
 import { startDialing, type Dialing } from './dialing.ts'
 import { startDiscovery, type Discovery } from './discovery.ts'
 import { createGater, type Gater, type Refusal } from './gater.ts'
-import { createDualStack, type DualStack } from './dual-stack.ts'
+import type { DualStack } from './dual-stack.ts'
 import { startGreeter, type Greeter } from './greeting.ts'
 import { portOf, startHost, startHostOn, type Host } from './host.ts'
 import { linkWith, type LinkChange } from './links.ts'
@@ -56,7 +56,7 @@ class MeshNode implements Mesh {
   readonly #self: string
   readonly #gater: Gater
   readonly #transport: ZonedTcp
-  readonly #dualStack: DualStack
+  #dualStack: DualStack | undefined
   readonly #connections: Connections
   readonly #neighbours: Neighbours
   readonly #traffic: TrafficCount
@@ -91,15 +91,6 @@ class MeshNode implements Mesh {
       onMemberSeen: (peer, addresses) =>
         this.events.emit('seen', { key: keyOfPeerId(peer), addresses }),
     })
-    this.#dualStack = createDualStack({
-      clock,
-      multicast: options.multicast,
-      interfaces: options.interfaces,
-      log,
-      isMember: (peer) => this.#gater.isMember(peer),
-      onHeard: (peer, addresses) =>
-        this.#neighbours.heard(peer, { addresses, instance: undefined, link: '' }),
-    })
     this.#transport = zonedTcp((remote) => this.#gater.admit(remote))
     this.#traffic = countTraffic(clock, ({ connection }) => this.#transport.facts(connection))
     this.#connections = createConnections({
@@ -115,6 +106,7 @@ class MeshNode implements Mesh {
       clock,
       connections: this.#connections,
       isMember: (peer) => this.#members.has(peer),
+      sleeps: (peer) => this.#sleepers.includes(peer),
       want: (peer) => this.#dialing?.tell({ type: 'wanted', peer }),
       stopped: this.#stopped.signal,
     })
@@ -126,9 +118,10 @@ class MeshNode implements Mesh {
       this.#store = openDatastore(datastoreDb, clock)
       this.#reached = await loadReached(this.#store)
     }
+    if (!this.#brief) this.#dualStack = await this.#withIp4()
     this.#host = await this.#startHost()
     const { node, components } = this.#host
-    if (!this.#brief) await this.#dualStack.follow(components)
+    await this.#dualStack?.follow(components)
     this.#greeter = await startGreeter(node, greet, clock)
     node.addEventListener('connection:open', (event) => this.#connections.add(event.detail))
     const [seed = 0] = new Uint32Array(random.bytes(4).slice().buffer)
@@ -144,6 +137,17 @@ class MeshNode implements Mesh {
       onMissing: (missing) => this.#discovery?.setHunting(missing),
     })
     if (!this.#brief || this.#options.multicast) this.#discovery = await this.#discover()
+  }
+
+  /** Loaded where it is used: a device that is awake for a moment pays for every module. */
+  async #withIp4(): Promise<DualStack> {
+    const { createDualStack } = await import('./dual-stack.ts')
+    return createDualStack({
+      ...this.#options,
+      isMember: (peer) => this.#gater.isMember(peer),
+      onHeard: (peer, addresses) =>
+        this.#neighbours.heard(peer, { addresses, instance: undefined, link: '' }),
+    })
   }
 
   #discover(): Promise<Discovery> {
@@ -270,7 +274,7 @@ class MeshNode implements Mesh {
     // What libp2p itself would keep of its peers is of no use to who stays for a second.
     if (this.#brief) return startHost({ ...parts, brief: true, listen: [] })
     const allowHosts = [...this.#reached.values()].flat().map(hostOf)
-    const { discovery } = this.#dualStack
+    const discovery = this.#dualStack?.discovery
     return startHostOn(port, { ...parts, allowHosts, datastore: this.#store, discovery })
   }
 
@@ -288,7 +292,7 @@ class MeshNode implements Mesh {
       this.#connections.cutOne(live.id, 'our address is gone')
     }
     this.#dialing?.tell({ type: 'links' })
-    if (!this.#brief) void this.#dualStack.follow(this.#running().components)
+    void this.#dualStack?.follow(this.#running().components)
   }
 
   #opened(live: Live): void {

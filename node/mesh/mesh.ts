@@ -57,7 +57,7 @@ export interface Mesh extends AsyncDisposable {
    * life, not the opening alone.
    *
    * @throws NodeError NODE_DENIED where `peer` is no member, NODE_TIMEOUT after 10 s without a
-   * connection; the signal's reason
+   * connection, at once where it sleeps; the signal's reason
    */
   open(peer: Uint8Array, protocol: Protocol, signal: AbortSignal): Promise<MeshStream>
   /** Greeted peers, one entry each. */

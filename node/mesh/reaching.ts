@@ -7,7 +7,8 @@ export interface Reaching {
   /**
    * A greeted connection to `peer`, dialled if need be.
    *
-   * @throws NodeError NODE_DENIED where it is no member, NODE_TIMEOUT after 10 s; the signal's reason
+   * @throws NodeError NODE_DENIED where it is no member, NODE_TIMEOUT after 10 s, or at once where it
+   * sleeps; the signal's reason
    */
   reach(peer: string, signal: AbortSignal): Promise<Live>
   /** A greeting has succeeded: look again. */
@@ -21,10 +22,12 @@ export function createReaching(deps: {
   readonly clock: Clock
   readonly connections: Connections
   readonly isMember: (peer: string) => boolean
+  /** It is off but for moments, and dials by itself. */
+  readonly sleeps: (peer: string) => boolean
   readonly want: (peer: string) => void
   readonly stopped: AbortSignal
 }): Reaching {
-  const { clock, connections, isMember, want, stopped } = deps
+  const { clock, connections, isMember, sleeps, want, stopped } = deps
   const waiters = new Set<() => void>()
 
   function nextGreeting(): Promise<void> {
@@ -50,8 +53,12 @@ export function createReaching(deps: {
           if (!isMember(peer)) {
             throw new NodeError('NODE_DENIED', 'That device is not a member of this home.')
           }
-          const live = connections.of(peer).find(isGreeted)
+          const open = connections.of(peer)
+          const live = open.find(isGreeted)
           if (live !== undefined) return live
+          if (open.length === 0 && sleeps(peer)) {
+            throw new NodeError('NODE_TIMEOUT', 'That device sleeps.')
+          }
           want(peer)
           await untilAborted(nextGreeting(), until)
         }

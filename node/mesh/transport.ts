@@ -202,13 +202,19 @@ function sendAtOnce(
   this: SocketConnection,
   data: Uint8ArrayList,
 ): { sentBytes: number; canSendMore: boolean } {
+  const { socket } = this
   const sentBytes = data.byteLength
-  if (sentBytes <= COPY_BELOW_BYTES) {
-    return { sentBytes, canSendMore: this.socket.write(data.subarray()) }
-  }
+  holdTogether(socket)
+  if (sentBytes <= COPY_BELOW_BYTES)
+    return { sentBytes, canSendMore: socket.write(data.subarray()) }
   let canSendMore = true
-  this.socket.cork()
-  for (const piece of data) canSendMore = this.socket.write(piece)
-  this.socket.uncork()
+  for (const piece of data) canSendMore = socket.write(piece)
   return { sentBytes, canSendMore }
+}
+
+/** What is written in one turn of the event loop goes out together, in as few packets as hold it. */
+function holdTogether(socket: Socket): void {
+  if (socket.writableCorked > 0) return
+  socket.cork()
+  setImmediate(() => socket.uncork())
 }

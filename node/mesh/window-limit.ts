@@ -9,8 +9,10 @@ export interface Limit {
   readonly signal: AbortSignal
   /** Whether time was up. */
   readonly over: boolean
-  /** The window waits for `work`, within bounds. */
-  extend<T>(work: Promise<T>): Promise<T>
+  /** The window waits for `work`: `beyond` its limit, within bounds, or up to its limit. */
+  hold(work: Promise<unknown>, beyond: boolean): void
+  /** Resolves when nothing is waited for any more. */
+  idle(): Promise<void>
   /** The window was closed in time. */
   close(): void
 }
@@ -26,6 +28,7 @@ export function openLimit(
 ): Limit {
   const end = new AbortController()
   let [working, late, over, closed] = [0, false, false, false]
+  const held = new Set<Promise<unknown>>()
   let cancelGrace = (): void => undefined
 
   const finish = (): void => {
@@ -43,15 +46,25 @@ export function openLimit(
     get over() {
       return over
     },
-    async extend(work) {
-      working++
-      cancelGrace()
-      try {
-        return await work
-      } finally {
-        working--
-        if (late && working === 0 && !closed) cancelGrace = clock.timer(GRACE_MS, finish)
+    hold(work, beyond) {
+      const ended = work.then(
+        () => undefined,
+        () => undefined,
+      )
+      held.add(ended)
+      if (beyond) {
+        working++
+        cancelGrace()
       }
+      void ended.then(() => {
+        held.delete(ended)
+        if (beyond) working--
+        if (late && working === 0 && !closed) cancelGrace = clock.timer(GRACE_MS, finish)
+        return undefined
+      })
+    },
+    async idle() {
+      while (held.size > 0) await Promise.all(held)
     },
     close() {
       closed = true

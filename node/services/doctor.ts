@@ -5,6 +5,7 @@
 import { statfs } from 'node:fs/promises'
 import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os'
 
+import { NEWS } from '../../protocols/members/index.ts'
 import type { Clock } from '../env.ts'
 import { OLDEST_PLAUSIBLE_MS, type ClockTrust } from '../timekeeper.ts'
 
@@ -34,6 +35,8 @@ export interface Patient {
     | undefined
   /** The home removed this device. */
   removed(): boolean
+  /** When an owner's word came last, UTC milliseconds; undefined where no such word is needed. */
+  newsMs(): number | undefined
   readonly multicastWanted: boolean
   readonly port: number
   /** Undefined without a home. */
@@ -49,6 +52,9 @@ export interface Patient {
 }
 
 const LOW_DISK_BYTES = 64 * 2 ** 20
+const DAY_MS = 86_400_000
+/** As in SPEC.md of members, "Checkpoints and news". */
+const STALE_DAYS = NEWS.staleMs / DAY_MS
 
 export async function examine(patient: Patient): Promise<readonly Check[]> {
   return [
@@ -57,6 +63,7 @@ export async function examine(patient: Patient): Promise<readonly Check[]> {
     checkPort(patient),
     checkMulticast(patient),
     checkPeers(patient),
+    checkNews(patient),
     checkClock(patient),
     await checkDisk(patient),
   ]
@@ -164,6 +171,20 @@ function checkPeers(patient: Patient): Check {
     'peers',
     `${found} Not seen on the network: ${names(false)}.`,
     'Check that they are switched on and on the same network. Some Wi-Fi access points keep devices apart ("client isolation") or drop multicast: switch that off. Allow UDP 5353.',
+  )
+}
+
+function checkNews(patient: Patient): Check {
+  const newsMs = patient.newsMs()
+  if (newsMs === undefined)
+    return ok('membership', 'As far as this device can know, it is up to date.')
+  const last = new Date(newsMs).toISOString()
+  const days = Math.floor((patient.clock.now() - newsMs) / DAY_MS)
+  if (days < STALE_DAYS) return ok('membership', `An owner was heard of last at ${last}.`)
+  return bad(
+    'membership',
+    `The membership may be stale: nothing was heard of an owner for ${days} days, since ${last}. A device may have been added or removed without this one knowing.`,
+    'Switch an owner’s device on where this one, or one that it reaches, can meet it. If owners’ devices were on all the time, a device between them may be holding news back: see "peers", and connect to an owner directly.',
   )
 }
 

@@ -25,13 +25,18 @@ export interface Boot {
   readonly bornMs: number | undefined
 }
 
+export interface NotedBoot extends Boot {
+  /** When it began was not known before. */
+  readonly fresh: boolean
+}
+
 export interface BootTable {
   find(log: number, bootId: Uint8Array): Boot | undefined
   /**
    * Remember a boot, and when it began where `bornMs` says so: what was told first stays. Inside a
    * transaction.
    */
-  note(log: number, bootId: Uint8Array, bornMs: number | undefined): Boot
+  note(log: number, bootId: Uint8Array, bornMs: number | undefined): NotedBoot
   /** Forget what is remembered of the table, after a transaction was undone. */
   forget(): void
 }
@@ -67,11 +72,12 @@ export function bootTable(db: DatabaseSync): BootTable {
       if (known === undefined) {
         const { lastInsertRowid } = insert.run(log, bootId, bornMs ?? null)
         trim.run({ log })
-        return remember(log, bootId, { id: Number(lastInsertRowid), bornMs })
+        const boot = remember(log, bootId, { id: Number(lastInsertRowid), bornMs })
+        return { ...boot, fresh: bornMs !== undefined }
       }
-      if (known.bornMs !== undefined || bornMs === undefined) return known
+      if (known.bornMs !== undefined || bornMs === undefined) return { ...known, fresh: false }
       update.run(bornMs, known.id)
-      return remember(log, bootId, { id: known.id, bornMs })
+      return { ...remember(log, bootId, { id: known.id, bornMs }), fresh: true }
     },
     forget: () => newest.clear(),
   }

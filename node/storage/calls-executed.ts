@@ -11,7 +11,7 @@ import type { LateSync } from './late-sync.ts'
 
 export const EXECUTED_TABLES = `
   CREATE TABLE calls_executed (
-    no INTEGER PRIMARY KEY AUTOINCREMENT,
+    no INTEGER PRIMARY KEY,
     caller BLOB NOT NULL,
     nonce BLOB NOT NULL,
     id BLOB NOT NULL,
@@ -24,7 +24,6 @@ export const EXECUTED_TABLES = `
     receipt BLOB,
     UNIQUE (caller, nonce)
   ) STRICT;
-  CREATE INDEX calls_unfinished ON calls_executed (no) WHERE receipt IS NULL;
   CREATE TABLE call_horizons (
     caller BLOB PRIMARY KEY,
     due_ms INTEGER NOT NULL
@@ -36,9 +35,10 @@ export const EXECUTED_TABLES = `
     PRIMARY KEY (caller, counted)
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE call_cancels (
-    id BLOB PRIMARY KEY,
+    id BLOB NOT NULL,
     caller BLOB NOT NULL,
-    until_ms INTEGER NOT NULL
+    until_ms INTEGER NOT NULL,
+    PRIMARY KEY (id, caller)
   ) STRICT, WITHOUT ROWID;`
 
 export interface CallToKeep {
@@ -93,8 +93,8 @@ export interface ExecutedCalls {
   live(caller: Uint8Array, nowMs: number): { readonly own: number; readonly all: number }
   /** Time of issue of the newest call of `caller` that acted; undefined for none. */
   newestIssueMs(caller: Uint8Array, verb: string, name: string): number | undefined
-  /** What acted, newest first, with its receipt; of all affordances where `name` is undefined. */
-  history(name: string | undefined): Iterable<KeptCall>
+  /** What acted, newest first, with its receipt; of all affordances where `names` is undefined. */
+  history(names: readonly string[] | undefined): Iterable<KeptCall>
   /** Do not execute this call, should it come; on disk when this returns. */
   cancel(id: Uint8Array, caller: Uint8Array, untilMs: number): void
   isCancelled(id: Uint8Array, caller: Uint8Array): boolean
@@ -111,14 +111,78 @@ export interface HistoryBounds {
 
 /** Rows read at a time. */
 const PAGE = 100
+/** Horizons remembered. */
+const MAX_HORIZONS = 256
 
 type Row = Record<string, number | string | Uint8Array | null>
 
+/** Every page that a commit touches is synced, so there is one index and no more. */
 export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
+  const horizons = horizonsIn(db)
+  return {
+    ...knownCalls(db),
+    horizonMs: (caller) => horizons.of(caller),
+    ...actingCalls(db, late),
+    ...pastCalls(db),
+    ...cancelledCalls(db),
+    prune(nowMs, bounds) {
+      horizons.forget()
+      prune(db, late, nowMs, bounds)
+    },
+  }
+}
+
+/** Asked for every call, and changed by `prune` alone. */
+function horizonsIn(db: DatabaseSync): {
+  of: (caller: Uint8Array) => number
+  forget: () => void
+} {
+  const find = db.prepare('SELECT due_ms FROM call_horizons WHERE caller = ?')
+  const known = new Map<string, number>()
+  return {
+    of(caller) {
+      const key = Buffer.from(caller.buffer, caller.byteOffset, caller.length).toString('latin1')
+      const before = known.get(key)
+      if (before !== undefined) return before
+      const found = (find.get(caller)?.['due_ms'] ?? 0) as number
+      if (known.size >= MAX_HORIZONS) known.clear()
+      known.set(key, found)
+      return found
+    },
+    forget: () => known.clear(),
+  }
+}
+
+function knownCalls(db: DatabaseSync): Pick<ExecutedCalls, 'find' | 'hasBegun' | 'live' | 'used'> {
   const find = db.prepare(
     'SELECT no, id, receipt FROM calls_executed WHERE caller = ? AND nonce = ?',
   )
-  const horizon = db.prepare('SELECT due_ms FROM call_horizons WHERE caller = ?')
+  const begun = db.prepare('SELECT 1 FROM calls_executed WHERE caller = ? AND id = ?')
+  const used = db.prepare('SELECT used FROM call_counts WHERE caller = ? AND counted = ?')
+  const live = db.prepare(
+    `SELECT count(*) AS all_of, coalesce(sum(caller = ?), 0) AS own
+     FROM calls_executed WHERE due_ms >= ? OR receipt IS NULL`,
+  )
+  return {
+    find(caller, nonce) {
+      const row = find.get(caller, nonce) as Row | undefined
+      if (row === undefined) return undefined
+      const receipt = (row['receipt'] ?? undefined) as Uint8Array | undefined
+      return { no: row['no'] as number, id: row['id'] as Uint8Array, receipt }
+    },
+    hasBegun: (id, caller) => begun.get(caller, id) !== undefined,
+    used: (caller, counted) => (used.get(caller, counted)?.['used'] ?? 0) as number,
+    live(caller, nowMs) {
+      const row = live.get(caller, nowMs) as Row
+      return { own: row['own'] as number, all: row['all_of'] as number }
+    },
+  }
+}
+
+function actingCalls(
+  db: DatabaseSync,
+  late: LateSync,
+): Pick<ExecutedCalls, 'begin' | 'finish' | 'keep' | 'undo' | 'unfinished'> {
   const add = db.prepare(
     `INSERT INTO calls_executed
        (caller, nonce, id, verb, name, issued_ms, due_ms, acted, call, receipt)
@@ -130,25 +194,9 @@ export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
   )
   const finish = db.prepare('UPDATE calls_executed SET receipt = ? WHERE no = ?')
   const undo = db.prepare('DELETE FROM calls_executed WHERE no = ? AND receipt IS NULL')
-  const used = db.prepare('SELECT used FROM call_counts WHERE caller = ? AND counted = ?')
-  const live = db.prepare(
-    `SELECT count(*) AS all_of, coalesce(sum(caller = ?), 0) AS own
-     FROM calls_executed WHERE due_ms >= ? OR receipt IS NULL`,
-  )
-  const newest = db.prepare(
-    `SELECT max(issued_ms) AS newest FROM calls_executed
-     WHERE acted = 1 AND caller = ? AND verb = ? AND name = ?`,
-  )
-  const page = db.prepare(
-    `SELECT no, verb, name, call, receipt FROM calls_executed
-     WHERE no < :before AND acted = 1 AND receipt IS NOT NULL AND (:name IS NULL OR name = :name)
-     ORDER BY no DESC LIMIT ${PAGE}`,
-  )
   const unfinished = db.prepare(
     'SELECT no, call FROM calls_executed WHERE receipt IS NULL ORDER BY no',
   )
-
-  const begun = db.prepare('SELECT 1 FROM calls_executed WHERE caller = ? AND id = ?')
 
   function insert(call: CallToKeep, acted: boolean, receipt: Uint8Array | null): number {
     const { caller, nonce, id, verb, name, issuedMs, ttlMs, bytes } = call
@@ -158,13 +206,6 @@ export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
   }
 
   return {
-    find(caller, nonce) {
-      const row = find.get(caller, nonce) as Row | undefined
-      if (row === undefined) return undefined
-      const receipt = (row['receipt'] ?? undefined) as Uint8Array | undefined
-      return { no: row['no'] as number, id: row['id'] as Uint8Array, receipt }
-    },
-    horizonMs: (caller) => (horizon.get(caller)?.['due_ms'] ?? 0) as number,
     begin(call, counted) {
       if (counted === undefined) return insert(call, true, null)
       return transaction(db, () => {
@@ -175,25 +216,32 @@ export function executedCalls(db: DatabaseSync, late: LateSync): ExecutedCalls {
     undo: (no) => void late.commit(() => undo.run(no)),
     finish: (no, receipt) => void late.commit(() => finish.run(receipt, no)),
     keep: (call, receipt) => void insert(call, false, receipt),
-    hasBegun: (id, caller) => begun.get(caller, id) !== undefined,
     unfinished: () => unfinished.all() as { no: number; call: Uint8Array }[],
-    used: (caller, counted) => (used.get(caller, counted)?.['used'] ?? 0) as number,
-    live(caller, nowMs) {
-      const row = live.get(caller, nowMs) as Row
-      return { own: row['own'] as number, all: row['all_of'] as number }
-    },
+  }
+}
+
+function pastCalls(db: DatabaseSync): Pick<ExecutedCalls, 'history' | 'newestIssueMs'> {
+  const newest = db.prepare(
+    `SELECT max(issued_ms) AS newest FROM calls_executed
+     WHERE acted = 1 AND caller = ? AND verb = ? AND name = ?`,
+  )
+  const page = db.prepare(
+    `SELECT no, verb, name, call, receipt FROM calls_executed
+     WHERE no < :before AND acted = 1 AND receipt IS NOT NULL AND (:names IS NULL OR name IN (SELECT value FROM json_each(:names)))
+     ORDER BY no DESC LIMIT ${PAGE}`,
+  )
+  return {
     newestIssueMs: (caller, verb, name) =>
       (newest.get(caller, verb, name)?.['newest'] ?? undefined) as number | undefined,
-    *history(name) {
+    *history(names) {
+      const list = names === undefined ? null : JSON.stringify(names)
       for (let before = Number.MAX_SAFE_INTEGER; ;) {
-        const rows = page.all({ before, name: name ?? null }) as Row[]
+        const rows = page.all({ before, names: list }) as Row[]
         yield* rows as unknown as KeptCall[]
         if (rows.length < PAGE) return
         before = rows.at(-1)?.['no'] as number
       }
     },
-    ...cancelledCalls(db),
-    prune: (nowMs, bounds) => prune(db, late, nowMs, bounds),
   }
 }
 

@@ -6,7 +6,7 @@ import type { LateSync } from './late-sync.ts'
 
 export const MADE_TABLES = `
   CREATE TABLE calls_made (
-    no INTEGER PRIMARY KEY AUTOINCREMENT,
+    no INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
     state TEXT NOT NULL,
     ended INTEGER NOT NULL,
@@ -15,7 +15,6 @@ export const MADE_TABLES = `
     call BLOB NOT NULL,
     receipt BLOB
   ) STRICT;
-  CREATE INDEX calls_open ON calls_made (no) WHERE ended = 0;
   CREATE TABLE descriptions (
     device BLOB PRIMARY KEY,
     text TEXT NOT NULL,
@@ -133,8 +132,9 @@ function fromRow(row: Row): MadeCall {
   for (let at = 0; at < holders.length; at += KEY_BYTES) {
     keys.push(holders.slice(at, at + KEY_BYTES))
   }
+  const rest = { id, state, ended: ended === 1, holders: keys, call }
   return {
-    ...{ id, state, ended: ended === 1, holders: keys, call },
+    ...rest,
     ...(deliversByMs === null ? {} : { deliversByMs }),
     ...(receipt === null ? {} : { receipt }),
   }

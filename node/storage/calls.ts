@@ -23,5 +23,9 @@ export interface CallStore {
 
 export function openCallStore(db: DatabaseSync): CallStore {
   const late = lateSync(db)
-  return { executed: executedCalls(db, late), made: madeCalls(db, late), flush: late.flush }
+  return {
+    executed: executedCalls(db, late),
+    made: madeCalls(db, late),
+    flush: () => late.flush(),
+  }
 }

@@ -80,9 +80,9 @@ export function placing(db: DatabaseSync, readings: ReadingTable): Placing {
   return {
     bornMs: (log, bootId) => boots.find(log, bootId)?.bornMs,
     boot(log, { bootId, born, clock }) {
-      const { id, bornMs } = boots.note(log, bootId, born)
+      const { id, bornMs, fresh } = boots.note(log, bootId, born)
       if (bornMs === undefined) return id
-      if (born !== undefined) readyBoots().add(id)
+      if (fresh) readyBoots().add(id)
       return clock === 'unset' ? id : null
     },
     placeSome() {

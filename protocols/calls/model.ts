@@ -43,6 +43,8 @@ export interface ActionModel {
   readonly idempotent?: boolean
   /** While a sleeper sleeps, only the last call counts. */
   readonly coalesce?: boolean
+  /** Names of properties that it sets. */
+  readonly changes?: readonly string[]
   /** Longest time that it may take. */
   readonly deadlineMs?: number
 }

@@ -39,7 +39,7 @@ export const BOUNDS = {
   /** Rows that one question about the past gives. */
   maxRows: 1_000,
   /** Bytes of requests that a callee takes from one stream in a second, once the burst is used. */
-  maxBytesPerSecond: 65_536,
+  maxBytesPerSecond: 262_144,
   /** Bytes of requests that a callee takes from one stream at once. */
   maxBurstBytes: 1_048_576,
   /** What the smallest request counts as, in bytes. */

@@ -26,6 +26,8 @@ const VOCABULARY = 'urn:kith:vocabulary#'
 const SECURITY = 'home'
 const TEXT_BYTES = 1024
 const MAX_AFFORDANCES = 512
+/** Properties that one action says it sets. */
+const MAX_CHANGES = 64
 
 type Members = Readonly<Record<string, Json>>
 
@@ -82,7 +84,10 @@ export function onlyAllowed(model: ThingModel, allows: Allows): ThingModel {
     }
     return opsOf(left).length === 0 ? [] : [[name, left] as const]
   })
-  const actions = Object.entries(model.actions).filter(([name]) => allows('invoke', name))
+  const seen = new Set(properties.map(([name]) => name))
+  const actions = Object.entries(model.actions).flatMap(([name, one]) =>
+    allows('invoke', name) ? [[name, changesOf(one, seen)] as const] : [],
+  )
   const events = Object.entries(model.events).filter(([name]) => allows('observe', name))
   return {
     ...model,
@@ -90,6 +95,12 @@ export function onlyAllowed(model: ThingModel, allows: Allows): ThingModel {
     actions: Object.fromEntries(actions),
     events: Object.fromEntries(events),
   }
+}
+
+/** Names that somebody does not see are not told either. */
+function changesOf({ changes, ...rest }: ActionModel, seen: ReadonlySet<string>): ActionModel {
+  const left = changes?.filter((name) => seen.has(name)) ?? []
+  return left.length === 0 ? rest : { ...rest, changes: left }
 }
 
 function opsOf({ readable, writable, observable }: PropertyModel): string[] {
@@ -112,13 +123,14 @@ function propertyPart(one: PropertyModel): Members {
 }
 
 function actionPart(one: ActionModel): Members {
-  const { description, safe, idempotent, input, output, coalesce, deadlineMs } = one
+  const { description, safe, idempotent, input, output, changes, coalesce, deadlineMs } = one
   return some({
     description,
     safe,
     idempotent,
     input: input && schemaPart(input),
     output: output && schemaPart(output),
+    'kith:changes': changes,
     'kith:coalesce': coalesce,
     'kith:deadlineMs': deadlineMs,
   })
@@ -224,8 +236,15 @@ function readAction(one: Members): ActionModel | undefined {
     ...schemas,
     ...described(one),
     ...flags(one, { safe: 'safe', idempotent: 'idempotent', coalesce: 'kith:coalesce' }),
+    ...changesIn(one['kith:changes']),
     ...(typeof deadlineMs === 'number' && deadlineMs > 0 ? { deadlineMs } : {}),
   }
+}
+
+function changesIn(names: Json | undefined): { readonly changes?: readonly string[] } {
+  const all = Array.isArray(names) ? (names as readonly Json[]).slice(0, MAX_CHANGES) : []
+  const changes = all.filter((name): name is string => typeof name === 'string' && isName(name))
+  return changes.length === 0 ? {} : { changes }
 }
 
 function readEvent(one: Members): EventModel | undefined {

@@ -8,6 +8,7 @@ import { createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 
 import { ed25519 } from '@noble/curves/ed25519.js'
 
 import { concatBytes, equalBytes, toHex } from '../wire/index.ts'
+import { peerIdOf } from './device-id.ts'
 import { IdentityError } from './errors.ts'
 
 /** Length of an Ed25519 signature and seed, in bytes. */
@@ -51,6 +52,8 @@ const SPKI_PREFIX = Uint8Array.of(
 export interface Signer {
   /** The public key, 32 bytes. */
   readonly key: Uint8Array
+  /** The same as a peer id, which takes longer to write than a signature to make. */
+  readonly peerId: string
   /** A 64-byte signature over `bytes`. */
   sign(bytes: Uint8Array): Uint8Array
 }
@@ -72,8 +75,10 @@ export function signerFromSeed(seed: Uint8Array): Signer {
   const der = concatBytes(PKCS8_PREFIX, seed)
   const secret = createPrivateKey({ key: Buffer.from(der), format: 'der', type: 'pkcs8' })
   const spki = createPublicKey(secret).export({ format: 'der', type: 'spki' })
+  const key = Uint8Array.from(spki.subarray(SPKI_PREFIX.length))
   return {
-    key: Uint8Array.from(spki.subarray(SPKI_PREFIX.length)),
+    key,
+    peerId: peerIdOf(key),
     sign: (bytes) => new Uint8Array(sign(null, bytes, secret)),
   }
 }

@@ -11,6 +11,8 @@ interface Told {
   /** Numbers of schedules by device. */
   readonly schedules: Map<string, number>
   readonly given: Set<string>
+  /** Calls whose receipts it has. */
+  readonly receipts: Set<string>
   /** Calls and receipts that it would not take, and when that was, monotonic. */
   readonly refused: Map<string, number>
 }
@@ -33,7 +35,12 @@ export function createOutbox(post: Post): Outbox {
 
   function toldOf(peer: Uint8Array): Told {
     const name = toHex(peer)
-    const told = toldTo.get(name) ?? { schedules: new Map(), given: new Set(), refused: new Map() }
+    const told = toldTo.get(name) ?? {
+      schedules: new Map(),
+      given: new Set(),
+      receipts: new Set(),
+      refused: new Map(),
+    }
     toldTo.set(name, told)
     return told
   }
@@ -64,7 +71,10 @@ export function createOutbox(post: Post): Outbox {
         const name = toHex(row.id)
         if (!taken.has(name)) toldOf(peer).refused.set(name, post.deps.now().monoMs)
         else if (note.put !== undefined) heldBy(post, peer, row)
-        else post.noted(row.id, peer)
+        else {
+          toldOf(peer).receipts.add(name)
+          post.noted(row.id, peer)
+        }
       }
       for (const receipt of held?.receipts ?? []) post.takeReceipt(receipt, peer)
       if (note.news !== undefined) wasTold(post, toldOf(peer), note.news)
@@ -103,9 +113,14 @@ function shouldHold(post: Post, peer: Uint8Array, row: MailRow): boolean {
   return post.deps.timetable.parentsOf(row.to).some((key) => equalBytes(key, peer))
 }
 
-function receiptsFor(post: Post, { refused }: Told, peer: Uint8Array): MailRow[] {
+function receiptsFor(post: Post, told: Told, peer: Uint8Array): MailRow[] {
   const at = post.deps.now()
-  const due = post.rows.filter((row) => wantsReceipt(peer, row) && mayTry(refused, row.id, at))
+  const due = post.rows.filter(
+    (row) =>
+      wantsReceipt(post, peer, row) &&
+      !told.receipts.has(toHex(row.id)) &&
+      mayTry(told.refused, row.id, at),
+  )
   return batchOf(due, sizeOf)
 }
 
@@ -125,9 +140,10 @@ function newsFor(
   }
 }
 
-function wantsReceipt(peer: Uint8Array, row: MailRow): boolean {
+function wantsReceipt(post: Post, peer: Uint8Array, row: MailRow): boolean {
   if (row.receipt.length === 0) return false
-  if (equalBytes(row.caller, peer)) return !row.acked
+  const others = post.keepsFor(peer, row.caller) || post.keepsFor(peer, row.to)
+  if (!row.acked && (equalBytes(row.caller, peer) || others)) return true
   return row.holders.some((key) => equalBytes(key, peer))
 }
 

@@ -137,8 +137,10 @@ export class Post {
       const others = holders.filter((key) => !equalBytes(key, from))
       const rest = { handed: true, given: true, acked: ours, holders: others }
       this.change([{ ...known, ...rest, bytes: NONE, receipt: bytes }])
-    } else if (!ours && equalBytes(from, facts.callee)) return this.#keepAlone(bytes, facts)
-    return facts.call
+      return facts.call
+    }
+    const wanted = !ours && this.#wantsAlone(facts, from)
+    return wanted ? this.#keepAlone(bytes, facts) : facts.call
   }
 
   /** `peer` has the receipt of a call, so it is not told again. */
@@ -147,7 +149,7 @@ export class Post {
     if (row === undefined || row.receipt.length === 0) return
     if (equalBytes(row.to, this.#deps.self)) return this.change([], [id])
     const holders = row.holders.filter((key) => !equalBytes(key, peer))
-    this.change([{ ...row, holders, acked: row.acked || equalBytes(row.caller, peer) }])
+    this.change([{ ...row, holders, acked: row.acked || equalBytes(peer, row.caller) }])
   }
 
   /** Others have it on disk. */
@@ -156,6 +158,13 @@ export class Post {
     if (fresh.length === 0) return
     this.change([{ ...row, holders: [...row.holders, ...fresh], handed: true }])
     this.#moved(row)
+  }
+
+  /** `peer` keeps the mail of `sleeper`. */
+  keepsFor(peer: Uint8Array, sleeper: Uint8Array): boolean {
+    const { timetable } = this.#deps
+    const parents = timetable.sleeps(sleeper) ? timetable.parentsOf(sleeper) : []
+    return parents.some((key) => equalBytes(key, peer))
   }
 
   /** A call of ours that nobody else ever had goes without a trace. */
@@ -190,7 +199,9 @@ export class Post {
   }
 
   #keptMs(row: MailRow): number {
-    const longer = row.receipt.length > 0 && !row.acked ? RECEIPT_KEPT_MS : 0
+    // What we were called for ourselves may be done already, in a window that was cut off.
+    const owed = equalBytes(row.to, this.#deps.self) || (row.receipt.length > 0 && !row.acked)
+    const longer = owed ? RECEIPT_KEPT_MS : 0
     return row.ttlMs + this.#deps.timetable.graceMs(row.to) + longer
   }
 
@@ -262,6 +273,13 @@ export class Post {
 
   #moved({ caller, id }: MailRow): void {
     if (equalBytes(caller, this.#deps.self)) this.#deps.moved(id)
+  }
+
+  /** A receipt of a call that is not known here: its device gives it, or we keep mail for one of both. */
+  #wantsAlone({ callee, caller }: ReceiptFacts, from: Uint8Array): boolean {
+    const { mayHold, self } = this.#deps
+    const ours = this.keepsFor(self, caller) || this.keepsFor(self, callee)
+    return equalBytes(from, callee) || (mayHold(from) && ours)
   }
 
   /** Room for it is that of the receipts of its device; the oldest that was delivered makes it. */

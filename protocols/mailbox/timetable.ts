@@ -118,8 +118,10 @@ export class Timetable {
     return found
   }
 
-  #age({ ageMs, heard }: Entry): Elapsed {
+  #age({ ageMs, heard, schedule }: Entry): Elapsed {
     const { ms, certain } = elapsed(heard, this.#deps.now())
-    return { ms: ageMs + ms, certain }
+    // How long this machine was off is not known: what was heard before may be due by now.
+    const known = certain ? ageMs : Math.max(ageMs, schedule.periodMs)
+    return { ms: known + ms, certain }
   }
 }

@@ -30,12 +30,19 @@ export interface Visit {
 export async function visitHolder(channel: Channel, deps: VisitDeps): Promise<Visit> {
   const { deliver, holder, logHead, post, start } = deps
   const own = beginWake(post, holder, start)
+  const work = async (): Promise<void> => {
+    const calls = own.waiting()
+    if (calls.length > 0) own.did(await deliver(calls))
+  }
+  // What was cut off the last time.
+  await work()
   for (;;) {
     const head = logHead()
     await channel.send(Note, { wake: own.next(head) })
     const { mail } = await channel.receive(Reply)
     if (mail === undefined) throw new MailboxError('MAILBOX_FORBIDDEN', 'not a holder')
-    own.take(mail, mail.calls.length > 0 ? await deliver(mail.calls) : [])
+    own.take(mail)
+    await work()
     if (!own.done) continue
     const { calls, receipts } = own
     const logTaken = mail.logHead >= logHead()

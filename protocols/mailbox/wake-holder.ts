@@ -56,6 +56,9 @@ export function hearWake(post: Post, sleeper: Uint8Array): HeardWake {
       const receipts = calls.length > 0 ? [] : batchOf(back, ({ receipt }) => receipt.length)
       for (const { id } of [...calls, ...receipts]) sent.add(toHex(id))
       last = calls
+      // Once it is sent it may be there, whatever becomes of the frame.
+      const fresh = calls.filter(({ handed }) => !handed)
+      if (fresh.length > 0) post.change(fresh.map((row) => ({ ...row, handed: true })))
       const others = timetable.parentsOf(sleeper).filter((key) => !equalBytes(key, self))
       return {
         calls: calls.map(({ bytes }) => bytes),

@@ -53,6 +53,7 @@ export const MEMBERS_ERRORS = {
   MEMBERS_PEER_FAULT: { status: 10, message: 'the peer sent too much that is wrong' },
   MEMBERS_TOO_SLOW: { status: 11, message: 'the exchange took too long' },
   MEMBERS_KIT_MISTYPED: { status: 12, message: 'the recovery kit is mistyped' },
+  MEMBERS_REMOVED_KEY: { status: 13, message: 'an act of a device that was removed' },
 } as const
 
 export type MembersErrorCode = keyof typeof MEMBERS_ERRORS

@@ -7,7 +7,7 @@ import { equalBytes, WireError, type Channel } from '../wire/index.ts'
 import { Batch, Have } from './messages.ts'
 import type { OpSet } from './op-set.ts'
 import type { Op } from './op.ts'
-import { CAPS, MEMBERS, MembersError } from './protocol.ts'
+import { CAPS, MEMBERS, MembersError, type MembersErrorCode } from './protocol.ts'
 
 /** What sync needs of the set. */
 export type SyncSet = Pick<OpSet, 'home' | 'add' | 'have' | 'missingFor'>
@@ -16,6 +16,8 @@ export interface SyncDeps {
   readonly ops: SyncSet
   /** Put new ops, parents first, on disk. Resolves once they would survive a power cut. */
   readonly store: (ops: readonly Op[]) => void | Promise<void>
+  /** The peer sent an op that no honest device passes on; not called for want of room. */
+  readonly onWrong?: (code: MembersErrorCode) => void
   readonly clock: Clock
 }
 
@@ -93,7 +95,7 @@ async function receiveOps(
     const added: Op[] = []
     try {
       for (const bytes of batch.ops) {
-        const outcome = take(bytes, deps.ops, added)
+        const outcome = take(bytes, deps, added)
         if (outcome !== 'taken') refused++
         if (outcome === 'wrong' && ++wrong > CAPS.maxRefused) {
           throw new MembersError('MEMBERS_PEER_FAULT', `${wrong} wrong ops`)
@@ -110,14 +112,20 @@ async function receiveOps(
 }
 
 /** An op that is refused does not spoil those after it; one that finds no room is nobody's fault. */
-function take(bytes: Uint8Array, ops: SyncSet, added: Op[]): 'taken' | 'full' | 'wrong' {
+function take(
+  bytes: Uint8Array,
+  { onWrong, ops }: SyncDeps,
+  added: Op[],
+): 'taken' | 'full' | 'wrong' {
   try {
     const result = ops.add(bytes)
     if (result.status === 'added') added.push(...result.ops)
     return result.status === 'waiting' ? 'wrong' : 'taken'
   } catch (error) {
     if (!(error instanceof MembersError)) throw error
-    return error.code === 'MEMBERS_FULL' ? 'full' : 'wrong'
+    if (error.code === 'MEMBERS_FULL') return 'full'
+    onWrong?.(error.code)
+    return 'wrong'
   }
 }
 

@@ -4,7 +4,8 @@
  * for is not listened to any longer. What a pack means for its log is `chain.ts`. The next frame is
  * taken from the network only when the caller asks for the next event.
  */
-import { toHex, type Channel } from '../wire/index.ts'
+import { peerIdOf } from '../identity/index.ts'
+import { equalBytes, toHex, type Channel } from '../wire/index.ts'
 import { Follow, PackFrame, type LogEntry, type PackFrameMessage } from './messages.ts'
 import { openPack, type Pack, type PackContext } from './pack.ts'
 import { openProof, type ForkProof } from './proof.ts'
@@ -44,7 +45,8 @@ interface Wish {
   readonly to: number
 }
 
-export function readLogs(channel: Channel, context: PackContext): LogReader {
+export function readLogs(channel: Channel, given: PackContext): LogReader {
+  const context: PackContext = { peerId: rememberedPeerIds(), ...given }
   /** By device: open wishes, one at most without an end. Kept when empty: late frames are ignored. */
   const wishes = new Map<string, Wish[]>()
   /** Devices whose proof came: one is enough, so a second ends the stream. */
@@ -106,5 +108,16 @@ export function readLogs(channel: Channel, context: PackContext): LogReader {
         if (event !== undefined) yield event
       }
     },
+  }
+}
+
+/** The last one alone: packs of one device come in a row. */
+function rememberedPeerIds(): (device: Uint8Array) => string {
+  let last: { readonly device: Uint8Array; readonly peerId: string } | undefined
+  return (device) => {
+    if (last === undefined || !equalBytes(last.device, device)) {
+      last = { device, peerId: peerIdOf(device) }
+    }
+    return last.peerId
   }
 }

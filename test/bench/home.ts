@@ -40,7 +40,7 @@ export interface PairOnDisk {
 }
 
 const SOURCES = fileURLToPath(new URL('../../node/cli/main.ts', import.meta.url))
-const BUILT = fileURLToPath(new URL('../../dist/node/cli/main.js', import.meta.url))
+export const BUILT = fileURLToPath(new URL('../../dist/node/cli/main.js', import.meta.url))
 const FIRST_PORT = 4646
 const UP_WITHIN_MS = 30_000
 
@@ -97,8 +97,13 @@ async function place(dir: string, port: number): Promise<Place> {
 
 type Settings = readonly (readonly [name: string, value: string])[]
 
+/** A data folder, and a settings file where there is one. */
+interface Opened extends Omit<Place, 'id'> {
+  readonly configFile?: string
+}
+
 async function openBase(
-  { dir, port }: Omit<Place, 'id'>,
+  { dir, port, configFile }: Opened,
   settings: Settings = [],
 ): Promise<DeviceBase> {
   const config = await loadConfig({
@@ -107,6 +112,7 @@ async function openBase(
     hostName: hostname(),
     uid: process.getuid?.() ?? 0,
     dataDir: dir,
+    ...(configFile === undefined ? {} : { configFile }),
     flags: new Map([['mesh.port', String(port)], ['telemetry.interval', '1h'], ...settings]),
   })
   const { seed } = await loadOrCreateSeed(dir, systemRandom)
@@ -134,7 +140,7 @@ async function openBase(
 
 /** Start the device of a data folder in this process, without its API. */
 export async function openHome(
-  where: Omit<Place, 'id'>,
+  where: Opened,
   signal: AbortSignal,
   settings: Settings = [],
 ): Promise<Home> {

@@ -1,71 +1,27 @@
 /** The dashboard in a real browser, against the real local API over a device that is made up. */
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import path from 'node:path'
 import { after, afterEach, before, describe, it } from 'node:test'
 
-import { chromium, type Browser, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 
-import { createClient } from '../../node/api/client.ts'
-import { startApi, type Api } from '../../node/api/server.ts'
 import type { DeviceRow, NodeView, Reading } from '../../node/api/view.ts'
-import { dashboardFiles } from '../../node/dashboard/files.ts'
-import { systemClock, systemRandom } from '../../node/env.ts'
 import { NodeError } from '../../node/errors.ts'
-import { createLogger } from '../../node/log.ts'
-import { CODE, DEVICES, fakeView, type FakeView } from '../helpers/fake-view.ts'
-import { findProgram, needs } from '../helpers/tools.ts'
+import {
+  openPage as openIn,
+  startBrowser,
+  startDevice as startFake,
+  STATUS,
+} from '../helpers/dashboard-page.ts'
+import { CODE, DEVICES } from '../helpers/fake-view.ts'
+import { needs } from '../helpers/tools.ts'
 
 const EVIL = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'].concat(
-  ['--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  // A machine with a proxy for the world must not ask it for this page.
-  ['--no-proxy-server'],
-)
-
 const cleanup: (() => Promise<unknown>)[] = []
 afterEach(async () => {
   for (const step of cleanup.splice(0).toReversed()) await step()
 })
 
-interface Device {
-  readonly view: FakeView
-  readonly api: Api
-  /** A fresh one-time link. */
-  link(): Promise<string>
-}
-
-async function startDevice(over: Partial<NodeView> = {}, port = 0): Promise<Device> {
-  const folder = await mkdtemp(path.join(tmpdir(), 'kith-page-'))
-  cleanup.push(() => rm(folder, { recursive: true, force: true }))
-  const view = fakeView({ status: atHome, ...over })
-  const log = createLogger({ level: 'error', format: 'json', out: { write: () => undefined } })
-  const files = { staticFiles: await dashboardFiles(), version: '0.1.0', log, port }
-  const socketPath = path.join(folder, 'run', 'kith.sock')
-  const env = { clock: systemClock, random: systemRandom }
-  const stop = new AbortController()
-  const api = await startApi(view, { ...files, ...env, socketPath }, stop.signal)
-  cleanup.push(async () => {
-    stop.abort()
-    await api[Symbol.asyncDispose]()
-  })
-  const link = async () => (await createClient(socketPath, stop.signal).dashboardLink()).url
-  return { view, api, link }
-}
-
-const STATUS = {
-  version: '0.1.0',
-  device: { id: '12D3KooWkitchen', name: 'kitchen', fingerprint: 'aaaa2222' },
-  home: { id: 'bhome', name: 'Sunny house' },
-  role: 'owner',
-  addrs: [],
-  peers: 1,
-  startedAt: 1_800_000_000_000,
-  uptimeMs: 1,
-} as const
-
-const atHome: NodeView['status'] = async () => STATUS
+const startDevice = (over: Partial<NodeView> = {}, port = 0) => startFake(cleanup, over, port)
 
 function reading(value: number, more: Partial<Reading> = {}): Reading {
   const about = { device: '12D3KooWgarden', name: 'garden', sensor: 'temperature', unit: 'Cel' }
@@ -100,27 +56,11 @@ function tap(): Tap {
 describe('the dashboard in a browser', needs('chromium'), () => {
   let browser: Browser
   before(async () => {
-    const executablePath = findProgram('chromium') ?? ''
-    browser = await chromium.launch({ executablePath, args: FLAGS, headless: true })
+    browser = await startBrowser()
   })
   after(() => browser.close())
 
-  /** An empty page in a browser of its own, and all that it complained about. */
-  async function openPage(width = 1000) {
-    const context = await browser.newContext({ viewport: { width, height: 800 }, locale: 'en-GB' })
-    cleanup.push(() => context.close())
-    const page = await context.newPage()
-    page.setDefaultTimeout(15_000)
-    const complaints: string[] = []
-    const asked = new Set<string>()
-    page.on('console', (message) => {
-      if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
-    })
-    page.on('pageerror', (error) => complaints.push(error.message))
-    page.on('request', (request) => asked.add(new URL(request.url()).origin))
-    return { page, complaints, asked }
-  }
-
+  const openPage = (width?: number) => openIn(browser, cleanup, width)
   const card = (page: Page, name: string) => page.locator('.device', { hasText: name })
 
   it('signs in by a link and shows the devices and readings as they come', async () => {
@@ -143,6 +83,10 @@ describe('the dashboard in a browser', needs('chromium'), () => {
     await card(page, 'garden').getByRole('img', { name: 'verified', exact: true }).waitFor()
     live.pour(reading(7, { sensor: 'wind', verified: false }))
     await card(page, 'garden').getByText('not verified').waitFor()
+    live.pour(reading(8, { sensor: 'rain', verified: false, source: 'extract' }))
+    const rain = card(page, 'garden').locator('[data-sensor=rain]')
+    await rain.getByText('told by the device, no proof').waitFor()
+    assert.equal(await rain.getByText('not verified').count(), 0)
 
     assert.deepEqual(complaints, [])
     assert.deepEqual([...asked], [`http://[::1]:${device.api.port}`])
@@ -280,7 +224,10 @@ describe('the dashboard in a browser', needs('chromium'), () => {
   })
 
   it('offers no changes where this device is no owner', async () => {
-    const device = await startDevice({ status: async () => ({ ...STATUS, role: 'guest' }) })
+    const device = await startDevice({
+      status: async () => ({ ...STATUS, role: 'guest' }),
+      description: () => Promise.reject(new NodeError('NODE_DENIED', 'Not for guests.')),
+    })
     const { page } = await openPage()
     await page.goto(await device.link())
     await card(page, 'garden').waitFor()

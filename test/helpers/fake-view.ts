@@ -186,6 +186,12 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
         READINGS[2],
       ].filter((found): found is HistoryRow => found !== undefined)
     },
+    async *unplaced({ sensor }) {
+      const [reading] = READINGS
+      if (reading === undefined || (sensor ?? reading.sensor) !== reading.sensor) return
+      const { at, ...rest } = reading
+      yield { ...rest, unplaced: { boot: '0a1b2c3d'.repeat(4), sinceStartMs: at % 600_000 } }
+    },
     async *exportLogs() {
       yield new Uint8Array([1, 2, 3])
     },

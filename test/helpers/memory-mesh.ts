@@ -5,7 +5,7 @@ import type { Mesh, MeshEvents, MeshHandler, MeshPeer, MeshStream } from '../../
 import type { Clock } from '../../protocols/env.ts'
 import { openChannel, toHex, type Protocol } from '../../protocols/wire/index.ts'
 
-export type MemoryMesh = Pick<Mesh, 'key' | 'events' | 'serve' | 'open' | 'peers'>
+export type MemoryMesh = Pick<Mesh, 'key' | 'events' | 'serve' | 'open' | 'peers' | 'cut'>
 
 interface Open {
   readonly ends: readonly [string, string]
@@ -42,6 +42,7 @@ export class MemoryNetwork {
             ? [{ key: other.key, address: '', direction: 'outbound', sinceMs: 0 }]
             : [],
         ),
+      cut: (peer) => this.disconnect(key, peer),
     }
     this.#nodes.set(toHex(key), { mesh, handlers })
     return mesh

@@ -26,9 +26,10 @@ const db = openDatabase(join(dir, 'kith.db'), [migration])
 await syncFolder(dir)
 // Often, so that a short run has many of them.
 db.exec('PRAGMA wal_autocheckpoint = 40')
+const store = openPackStore(db)
 const publisher = createPublisher(
   {
-    store: openPackStore(db),
+    store,
     signer,
     home: HOME,
     epoch: () => 0,
@@ -51,5 +52,7 @@ for (let i = 0; i < Number(count); i++) {
     Array.from({ length: 8 }, (_, n) => ({ sensor: `s${n}`, unit: 'Cel', value: i + n / 8, atMs })),
   )
   if (!publisher.flush()) throw new Error('not kept')
+  // As on a quiet line, now and then: else the rows go with the next pack.
+  if (i % 3 === 2) store.file()
 }
 db.close()

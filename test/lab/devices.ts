@@ -6,7 +6,7 @@
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
@@ -66,6 +66,10 @@ export interface LabOptions {
   readonly others?: readonly string[]
   /** Settings by device, over those that all have. */
   readonly settings?: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** Settings files by device: for sensors, which have no flags. */
+  readonly files?: Readonly<Record<string, string>>
+  /** What `kith add` is told of a device besides its code and name. */
+  readonly terms?: Readonly<Record<string, readonly string[]>>
 }
 
 export interface StartOptions {
@@ -91,7 +95,7 @@ export interface Lab extends AsyncDisposable {
 
 export async function startLab(
   topology: Topology,
-  { others = [], settings = {} }: LabOptions = {},
+  { others = [], settings = {}, files = {}, terms = {} }: LabOptions = {},
 ): Promise<Lab> {
   const folder = await mkdtemp(path.join(tmpdir(), 'kith-lab-'))
   const world = await startWorld(topology)
@@ -99,6 +103,11 @@ export async function startLab(
   const devices = new Map<string, LabDevice>()
   for (const name of world.devices.filter((one) => !others.includes(one))) {
     const dataDir = path.join(folder, name)
+    const file = files[name]
+    if (file !== undefined) {
+      await mkdir(dataDir, { mode: 0o700 })
+      await writeFile(path.join(dataDir, 'config.toml'), file)
+    }
     const place = { name, dataDir, settings: { ...SETTINGS, ...settings[name] } }
     devices.set(name, createDevice(world, place, stop.signal))
   }
@@ -116,7 +125,8 @@ export async function startLab(
       await lab.device(first).kith(['home', 'create', 'Lab', ...named])
       for (const other of more) await lab.pair(first, other)
     },
-    pair: (owner, candidate) => pair(lab.device(owner), lab.device(candidate)),
+    pair: (owner, candidate) =>
+      pair(lab.device(owner), lab.device(candidate), terms[candidate] ?? []),
     until: (what, limitMs, check) => until(what, limitMs, check, () => logs([...devices.values()])),
     online: (names, limitMs) => online(lab, names, limitMs),
     async row(from, about) {
@@ -253,7 +263,11 @@ function linesOf(text: string): unknown[] {
 }
 
 /** `kith pair` there, `kith add` here with the code on standard input. */
-async function pair(owner: LabDevice, candidate: LabDevice): Promise<void> {
+async function pair(
+  owner: LabDevice,
+  candidate: LabDevice,
+  terms: readonly string[],
+): Promise<void> {
   const args = [CLI, '--data-dir', candidate.dataDir, '--json', 'pair']
   const waiting = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(waiting, 'exit')
@@ -263,7 +277,8 @@ async function pair(owner: LabDevice, candidate: LabDevice): Promise<void> {
     const first = await lines.next()
     if (first.done === true) throw new Error(`no pairing code${logs([candidate])}`)
     const { code } = JSON.parse(first.value) as { code: string }
-    await owner.kith(['add', '--code-file', '-', '--name', candidate.name], `${code}\n`)
+    const named = ['--code-file', '-', '--name', candidate.name]
+    await owner.kith(['add', ...named, ...terms], `${code}\n`)
     const second = await lines.next()
     const paired = second.done !== true && (JSON.parse(second.value) as { paired?: boolean }).paired
     if (paired !== true) throw new Error(`not paired${logs([owner, candidate])}`)

@@ -43,6 +43,8 @@ export interface World extends AsyncDisposable {
   setLink(device: string, name: string, state: 'up' | 'down'): Promise<void>
   /** The cable: the other end of it, so that the device only sees the carrier go. */
   setCable(device: string, name: string, state: 'in' | 'out'): Promise<void>
+  /** Make the cable slow, in both directions: kilobits of whole packets in a second. */
+  throttle(device: string, name: string, kilobits: number): Promise<void>
   /** Move the named devices of a segment to a switch of their own. */
   partition(segment: string, devices: readonly string[]): Promise<void>
   /** All devices of a segment on one switch again. */
@@ -134,6 +136,17 @@ async function buildWorld(holder: ChildProcess, topology: Topology): Promise<Wor
     async setCable(device, name, state) {
       const plug = find(device, name).plug
       await run('ip', '-n', SWITCH, 'link', 'set', plug, state === 'in' ? 'up' : 'down')
+    },
+    async throttle(device, name, kilobits) {
+      const { plug, interface: own } = find(device, name)
+      // The queue before it is short, as in a good switch: what waits there can be overtaken by nothing.
+      const limit = ['tbf', 'rate', `${kilobits}kbit`, 'burst', '4kb', 'limit', '16kb']
+      for (const [where, dev] of [
+        [SWITCH, plug],
+        [device, own],
+      ] as const) {
+        await run('tc', '-n', where, 'qdisc', 'replace', 'dev', dev, 'root', ...limit)
+      }
     },
     async partition(segment, apart) {
       for (const wire of portsOf(segment)) {

@@ -15,9 +15,29 @@ import { fileURLToPath } from 'node:url'
 
 import { needs } from '../helpers/tools.ts'
 import { startWorld, type World } from './netns.ts'
+import { until } from './until.ts'
 
 const DEMO = fileURLToPath(new URL('../../node/cli/demo/main.ts', import.meta.url))
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const RUN_LIMIT_MS = 60_000
+
+interface Running {
+  readonly pid: number
+  readonly command: string
+}
+
+/** Processes that were started with this folder for temporary files. */
+async function processesOf(temporary: string): Promise<Running[]> {
+  const found: Running[] = []
+  for (const name of (await readdir('/proc')).filter((one) => /^[0-9]+$/.test(one))) {
+    const read = (file: string): Promise<string> =>
+      readFile(`/proc/${name}/${file}`, 'utf8').catch(() => '')
+    const [environment, command] = [await read('environ'), await read('cmdline')]
+    if (!environment.split('\0').includes(`TMPDIR=${temporary}`)) continue
+    found.push({ pid: Number(name), command: command.replaceAll('\0', ' ') })
+  }
+  return found
+}
 
 interface Summary {
   readonly devices: number
@@ -110,6 +130,43 @@ describe('npm start', needs('namespaces'), () => {
       assert.match(said, line)
       assert.equal(code, 0, said)
       assert.deepEqual(await leftOver(), [])
+    })
+  }
+
+  for (const [whom, victim] of [
+    ['the demo', /demo.main\.ts/],
+    ['what npm runs', /with-node\.mjs/],
+    ['npm', /^npm/],
+  ] as const) {
+    it(`leaves no process behind where ${whom} is killed`, async () => {
+      const npm = world.spawn('fig', ['npm', 'start', '--prefix', ROOT, '--', '--json'], {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, TMPDIR: path.join(folder, 'tmp') },
+      })
+      assert.ok(npm.stdout && npm.stderr)
+      const said: string[] = []
+      const shown = new Promise<void>((resolve) => {
+        createInterface({ input: npm.stderr ?? process.stdin }).on('line', (line) => {
+          said.push(line)
+          if (/verified by the hub/.test(line)) resolve()
+        })
+      })
+      const limit = setTimeout(() => npm.kill('SIGKILL'), RUN_LIMIT_MS)
+      await shown
+      clearTimeout(limit)
+      const mine = await processesOf(path.join(folder, 'tmp'))
+      const [killed] = mine.filter(({ command }) => victim.test(command)).map(({ pid }) => pid)
+      assert.ok(killed !== undefined, mine.map(({ command }) => command).join('\n'))
+      assert.ok(mine.length >= 5, 'all of it is seen')
+      process.kill(killed, 'SIGKILL')
+      await until('nothing of it runs', RUN_LIMIT_MS, async () => {
+        const left = await processesOf(path.join(folder, 'tmp'))
+        if (left.length > 0) throw new Error(left.map(({ command }) => command).join('\n'))
+        return true
+      })
+      // A demo that was killed leaves its folder; nobody is there to remove it.
+      await rm(path.join(folder, 'tmp'), { recursive: true, force: true })
+      await mkdir(path.join(folder, 'tmp'))
     })
   }
 

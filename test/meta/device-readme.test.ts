@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import { createProgram } from '../../node/cli/program.ts'
+import { tablesMarkdown, tableViews } from '../../node/config-docs-tables.ts'
 import { settingsTable } from '../../node/config-docs.ts'
 import { EXIT, NODE_ERRORS } from '../../node/errors.ts'
 import { projectFiles } from './tree.ts'
@@ -62,6 +63,15 @@ describe('the README of the device', () => {
 
   it('has every setting, as the schema makes the table', () => {
     assert.ok(section('Settings').includes(settingsTable().trim()), 'kith config schema --markdown')
+  })
+
+  it('has every key of every table, as the schemas make them, and a meaning for each', () => {
+    assert.ok(
+      section('Settings').includes(tablesMarkdown().trim()),
+      'kith config schema --markdown',
+    )
+    const unsaid = tableViews().filter(({ meaning }) => meaning === '')
+    assert.deepEqual(unsaid, [])
   })
 
   it('has every exit code and every error', () => {

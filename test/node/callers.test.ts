@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
 
-import { callersOf } from '../../node/device/callers.ts'
+import { callersOf, localTimeAt } from '../../node/device/callers.ts'
 import type { Asked } from '../../node/services/calls/index.ts'
 import { ROLES, type Device } from '../../protocols/members/index.ts'
 import { fingerprintOf, sha256 } from '../../protocols/identity/index.ts'
@@ -47,10 +47,10 @@ const args = fc.oneof(
 
 const two = (value: number): string => String(value).padStart(2, '0')
 const clockText = fc
-  .tuple(fc.integer({ min: 0, max: 23 }), fc.constantFrom(0, 1, 30, 59))
+  .tuple(fc.integer({ min: 0, max: 23 }), fc.constantFrom(0, 0, 15, 30, 45, 59))
   .map(([hour, minute]) => two(hour) + two(minute))
 const limit = fc.oneof(
-  fc.constant('-3..12'),
+  fc.constantFrom('-3..12', '-3..10', '0..5', '5..12', '5.5..5.5'),
   fc
     .tuple(fc.integer({ min: -3, max: 12 }), fc.integer({ min: 0, max: 8 }))
     .map(([min, more]) => `${min}..${min + more}`),
@@ -143,7 +143,8 @@ const call = fc.record({
   /** Hours that passed. */
   later: fc.oneof(
     fc.constant(0),
-    fc.integer({ min: 0, max: 8 * 60 }).map((one) => one / 60),
+    fc.integer({ min: 0, max: 24 }).map((one) => one / 4),
+    fc.integer({ min: 0, max: 480 }).map((one) => one / 60),
   ),
   clockSet: fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, fc.constant(false)),
 })
@@ -151,7 +152,13 @@ const call = fc.record({
 const scene = fc.record({
   zone: fc.constantFrom(...ZONES),
   startMs: fc
-    .tuple(fc.constantFrom(...MOMENTS), fc.integer({ min: -200, max: 200 }))
+    .tuple(
+      fc.constantFrom(...MOMENTS),
+      fc.oneof(
+        fc.integer({ min: -40, max: 40 }).map((one) => one * 15),
+        fc.nat(99),
+      ),
+    )
     .map(([ms, more]) => ms + more * 60_000),
   devices,
   calls: fc.array(call, { minLength: 20, maxLength: 20 }),
@@ -206,6 +213,21 @@ function isOffered(
   return verb !== 'cancel' && allows(verb, one)
 }
 
+const MONDAY_MS = Date.parse('2027-01-04T00:00Z')
+const START_MS = 1_800_000_000_000
+const HERE_DEVICE: NaiveDevice = {
+  id: 'here',
+  role: 'member',
+  caps: [],
+  endsMs: undefined,
+  removed: false,
+  quarantined: false,
+}
+
+function guestWith(caps: readonly string[], endsMs: number | undefined): NaiveDevice {
+  return { ...HERE_DEVICE, id: 'guest', role: 'guest', caps, endsMs }
+}
+
 function inZone(zone: string, run: () => void): void {
   const before = process.env['TZ']
   process.env['TZ'] = zone
@@ -251,5 +273,132 @@ describe('who may call a device', () => {
     assert.equal(seen.size, 9, tally)
     for (const count of seen.values()) assert.ok(count >= 10, tally)
     assert.ok((seen.get('allowed') ?? 0) > 800, tally)
+  })
+
+  it('is decided so at the very edges of one right', () => {
+    const at = fc.tuple(fc.nat(6), fc.integer({ min: 0, max: 95 }), fc.constantFrom(-1, 0, 1))
+    const edge = fc.record({
+      zone: fc.constantFrom(...ZONES),
+      from: fc.nat(12),
+      more: fc.nat(6),
+      off: fc.constantFrom(-0.5, 0, 0.5),
+      first: fc.nat(95),
+      length: fc.integer({ min: 1, max: 95 }),
+      days: fc.tuple(day, day),
+      at,
+    })
+    const seen = { yes: 0, no: 0 }
+    fc.assert(
+      fc.property(
+        edge,
+        ({ zone, from, more, off, first, length, days: [monday, friday], at: when }) => {
+          const quarter = (n: number): string => {
+            return two(Math.floor((n % 96) / 4)) + two((n % 4) * 15)
+          }
+          const time = `t=${quarter(first)}-${quarter(first + length)}`
+          const week = monday === friday ? `d=${monday}` : `d=${monday}-${friday}`
+          const home = [
+            HERE_DEVICE,
+            guestWith([`write:*/level;v=${from}..${from + more};${time};${week}`], undefined),
+          ]
+          const ours = { devices: home, callee: { id: 'here', fingerprint: HERE } }
+          const [weekday, quarters, minute] = when
+          const nowMs = MONDAY_MS + weekday * 24 * HOUR_MS + (quarters * 15 + minute) * 60_000
+          inZone(zone, () => {
+            for (const value of [from + off, from + more + off]) {
+              const one: NaiveCall = { caller: 'guest', verb: 'write', name: 'level', args: value }
+              const moment = { nowMs, clockSet: true, timeZone: zone }
+              const expected = naivelyAllows(ours, one, moment, [])
+              const told = JSON.stringify({ one, moment, home })
+              assert.equal(callee(home, nowMs).ask(one, nowMs).allow, expected, told)
+              seen[expected ? 'yes' : 'no']++
+            }
+          })
+        },
+      ),
+      { numRuns: 2000 },
+    )
+    assert.ok(seen.yes > 300 && seen.no > 300, JSON.stringify(seen))
+  })
+
+  it('changes with the membership and the clock, from one call to the next', () => {
+    const guest = guestWith(['invoke:*/toggle'], START_MS + HOUR_MS)
+    const home = [HERE_DEVICE, guest]
+    const asked = callee(home, START_MS)
+    const toggle = { caller: 'guest', verb: 'invoke', name: 'toggle' } as const
+    assert.equal(asked.ask(toggle, START_MS + HOUR_MS - 1).allow, true)
+    assert.equal(asked.ask(toggle, START_MS + HOUR_MS).allow, false)
+    assert.equal(asked.callers.isActive(deviceOf('guest').key), false)
+    const removed = callee([HERE_DEVICE, { ...guest, removed: true }], START_MS)
+    const verdict = removed.ask(toggle, START_MS)
+    assert.ok(!verdict.allow)
+    assert.equal(verdict.why, 'This device is not in the home.')
+  })
+
+  it('does not let a right with an end or a time be used while no clock can tell', () => {
+    const toggle = { caller: 'guest', verb: 'invoke', name: 'toggle' } as const
+    const may = (caps: readonly string[], endsMs: number | undefined, clockSet: boolean) =>
+      callee([HERE_DEVICE, guestWith(caps, endsMs)], START_MS).ask(toggle, START_MS, clockSet).allow
+    const end = START_MS + HOUR_MS
+    assert.equal(may(['invoke:*/toggle'], undefined, false), true)
+    assert.equal(may(['invoke:*/toggle;n=1'], undefined, false), true)
+    for (const [caps, endsMs] of [
+      [['invoke:*/toggle'], end],
+      [['invoke:*/toggle;d=1-7'], undefined],
+      [['invoke:*/toggle;t=0000-2359'], undefined],
+    ] as const) {
+      assert.equal(may(caps, endsMs, true), true)
+      assert.equal(may(caps, endsMs, false), false)
+    }
+  })
+
+  it('counts under the grant: a new one counts anew', () => {
+    const key = deviceOf('guest').key
+    const told: string[] = []
+    for (const grant of [1, 2]) {
+      const guest = real(guestWith(['invoke:*/toggle;n=1'], undefined))
+      const again: Device = { ...guest, grant: new Uint8Array(32).fill(grant) }
+      const members = { active: () => [real(HERE_DEVICE), again] }
+      const time = { quality: () => 'synced' as const }
+      const callers = callersOf({ clock: virtualClock(START_MS), signer: here }, { members, time })
+      const toggle = { verb: 'invoke', name: 'toggle' } as const
+      const verdict = callers.judge(
+        key,
+        toggle,
+        (what) => told.filter((one) => one === what).length,
+      )
+      assert.ok(verdict.allow && verdict.counted !== undefined)
+      told.push(verdict.counted)
+      const other = callers.judge(key, toggle, (what) => told.filter((one) => one === what).length)
+      assert.deepEqual(other, { allow: false, why: 'The right was used as often as it may be.' })
+    }
+    assert.equal(new Set(told).size, 2)
+  })
+
+  it('lets a guest call off its own calls, and a device do what it likes with itself', () => {
+    const asked = callee([HERE_DEVICE, guestWith([], undefined)], START_MS)
+    assert.equal(asked.ask({ caller: 'guest', verb: 'cancel', name: '' }, START_MS).allow, true)
+    assert.equal(asked.ask({ caller: 'guest', verb: 'invoke', name: 'a' }, START_MS).allow, false)
+    const alone = callee([{ ...HERE_DEVICE, role: 'guest' }], START_MS)
+    assert.equal(alone.ask({ caller: 'here', verb: 'invoke', name: 'a' }, START_MS).allow, true)
+  })
+})
+
+describe('the local time of a device', () => {
+  it('is that of its time zone, on both sides of a change of clocks', () => {
+    const cases: [string, string, number, number][] = [
+      ['Europe/Berlin', '2027-03-28T00:59Z', 119, 7],
+      ['Europe/Berlin', '2027-03-28T01:00Z', 180, 7],
+      ['Europe/Berlin', '2027-10-31T00:30Z', 150, 7],
+      ['Europe/Berlin', '2027-10-31T01:30Z', 150, 7],
+      ['Asia/Kolkata', '2027-01-03T18:30Z', 0, 1],
+      ['UTC', '2027-01-03T23:59Z', 1439, 7],
+      ['America/New_York', '2027-01-04T04:59Z', 1439, 7],
+    ]
+    for (const [zone, at, minute, weekday] of cases) {
+      inZone(zone, () => {
+        assert.deepEqual(localTimeAt(Date.parse(at)), { minute, weekday }, `${zone} ${at}`)
+      })
+    }
   })
 })

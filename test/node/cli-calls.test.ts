@@ -12,9 +12,9 @@ import { kith } from '../helpers/kith-process.ts'
 
 const UTC = { TZ: 'UTC' }
 
-async function run(args: readonly string[], over: Partial<NodeView> = {}) {
+async function run(args: readonly string[], over: Partial<NodeView> = {}, input = '') {
   await using device = await startFakeDevice(over)
-  const done = await kith(args, { dir: device.dir, env: UTC })
+  const done = await kith(args, { dir: device.dir, env: UTC, input })
   return { ...done, asked: device.view.asked }
 }
 
@@ -298,6 +298,18 @@ describe('kith power', () => {
     assert.match(stdout, /What costs most: being asleep\.\n$/)
   })
 
+  it('says of a device that does not sleep that it does not', async () => {
+    const { mean: _, ...rest } = POWER
+    const { stdout } = await run(['power'], {
+      power: async () => ({
+        ...rest,
+        mode: 'powered',
+        forecast: { costs: [], missing: ['wakes'] },
+      }),
+    })
+    assert.equal(stdout, 'This device does not sleep.\n')
+  })
+
   it('says what must be told before it can tell', async () => {
     const missing = ['power.battery_mah', 'power.awake_ma', 'wakes']
     const { mean: _, ...rest } = POWER
@@ -335,7 +347,7 @@ describe('devices that sleep, on the command line', () => {
 describe('guests who may do something, on the command line', () => {
   it('are added and granted with --call', async () => {
     const what = ['--call', 'lamp/toggle;n=3', '--call', 'lamp/dim', '--for', '2h']
-    const added = await run(['add', CODE, '--role', 'guest', ...what])
+    const added = await run(['add', '-', '--role', 'guest', ...what], {}, `${CODE}\n`)
     const terms = { calls: ['lamp/toggle;n=3', 'lamp/dim'], forMs: 7_200_000 }
     assert.deepEqual(added.asked, [['addDevice', { code: CODE, role: 'guest', ...terms }]])
     const granted = await run(['grant', 'garden', 'guest', ...what])

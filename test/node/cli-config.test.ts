@@ -54,8 +54,12 @@ describe('kith config', () => {
       kith(['config', 'schema', '--json']),
       kith(['config', 'schema', '--markdown']),
     ])
-    const rows = JSON.parse(json.stdout) as { key: string }[]
-    assert.ok(rows.length > 10)
-    for (const { key } of rows) assert.ok(markdown.stdout.includes(`| \`${key}\` |`))
+    type Rows = readonly { readonly key: string }[]
+    const { settings, tables } = JSON.parse(json.stdout) as { settings: Rows; tables: Rows }
+    assert.ok(settings.length > 10)
+    assert.ok(tables.length > 60)
+    for (const { key } of [...settings, ...tables]) {
+      assert.ok(markdown.stdout.includes(`| \`${key}\` |`), key)
+    }
   })
 })

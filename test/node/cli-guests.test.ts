@@ -35,7 +35,10 @@ describe('guests on the command line', () => {
   it('are added and changed with what they may read and for how long', async () => {
     const { dir, view } = await device()
     const rights = ['--allow', 'read:temperature.*', '--allow', 'read:abcd2345/door', '--for', '2h']
-    const added = await kith(['add', CODE, '--role', 'guest', ...rights], { dir })
+    const added = await kith(['add', '-', '--role', 'guest', ...rights], {
+      dir,
+      input: `${CODE}\n`,
+    })
     const changed = await kith(['grant', 'garden', 'guest', ...rights], { dir })
     assert.deepEqual([added.code, changed.code], [0, 0], added.stderr + changed.stderr)
     const terms = { allow: ['read:temperature.*', 'read:abcd2345/door'], forMs: 7_200_000 }

@@ -103,7 +103,7 @@ describe('kith without a device', () => {
     for (const shell of ['bash', 'zsh', 'fish']) {
       const { code, stdout } = await kith(['completion', shell])
       assert.equal(code, 0)
-      for (const word of ['devices', 'history', 'validate', 'recovery-out'])
+      for (const word of ['devices', 'history', 'validate', 'recovery-out', 'describe', 'cancel'])
         assert.ok(stdout.includes(word), `${shell} ${word}`)
     }
     const { stdout } = await kith(['completion', 'bash'])
@@ -244,8 +244,20 @@ describe('kith with a device', () => {
     await writeFile(join(dir, 'kit'), 'kith:kit text\n')
     assert.equal((await kith(['recover', '--kit-file', join(dir, 'kit')], { dir })).code, 0)
     assert.deepEqual(view.asked.at(-1), ['recover', { kit: 'kith:kit text', remove: [] }])
-    await kith(['add', 'kith:qr-text'], { dir })
+    await kith(['add', '-'], { dir, input: 'kith:qr-text\n' })
     assert.deepEqual(view.asked.at(-1), ['addDevice', { qr: 'kith:qr-text', role: 'member' }])
+  })
+
+  it('refuses a code or a QR text as an argument, where others can see it, and says how else', async () => {
+    const { dir, view } = await device()
+    for (const secret of [CODE, 'kith:qr-text']) {
+      const { code, stderr } = await kith(['add', secret], { dir })
+      assert.equal(code, 2)
+      assert.match(stderr, /not taken as an argument[\s\S]*--code-file/)
+      assert.ok(!stderr.includes(secret), 'nor is it repeated')
+    }
+    assert.equal((await kith(['add', '-', '--code-file', 'x'], { dir, input: CODE })).code, 2)
+    assert.deepEqual(view.asked, [])
   })
 
   it('shows the code, tells each wrong try, and ends when this device is paired', async () => {
@@ -343,18 +355,22 @@ describe('kith with a device', () => {
       kith(['history', 'garden', '--csv'], { dir }),
     ])
     assert.match(text.stdout, /garden\/temperature  20\.5 °C\n.*gap until .*\n/)
+    assert.match(
+      text.stdout,
+      /\nno date yet, .* after start 0a1b2c3d  garden\/temperature  20\.5 °C\n$/,
+    )
     assert.deepEqual(
       json.stdout
         .trimEnd()
         .split('\n')
-        .map((line) => 'gap' in (JSON.parse(line) as object)),
-      [false, true, false],
+        .map((line) => Object.keys(JSON.parse(line) as object).at(-1)),
+      ['verified', 'gap', 'verified', 'unplaced'],
     )
     assert.equal(
       csv.stdout.split('\n').slice(0, 3).join('\n'),
-      'kind,at,until,device,name,sensor,value,unit,seq,verified,min,mean,max,last,count\n' +
-        'reading,2027-01-15T08:00:01.000Z,,12D3KooWgarden,garden,temperature,20.5,Cel,1,true,,,,,\n' +
-        'gap,2027-01-15T08:00:02.000Z,2027-01-15T08:00:02.000Z,,,,,,,,,,,,',
+      'kind,at,until,device,name,sensor,value,unit,seq,verified,min,mean,max,last,count,boot,since_start\n' +
+        'reading,2027-01-15T08:00:01.000Z,,12D3KooWgarden,garden,temperature,20.5,Cel,1,true,,,,,,,\n' +
+        'gap,2027-01-15T08:00:02.000Z,2027-01-15T08:00:02.000Z,,,,,,,,,,,,,,',
     )
   })
 

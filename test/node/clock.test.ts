@@ -189,8 +189,12 @@ describe('readings from before the clock was set', () => {
     for (let i = 0; i < 200; i++) measure(i)
     clock.setWall(START_MS)
     measure(200)
+    store.file()
     assert.equal(store.unplaced(own.key)?.packs, 200 - 64)
-    for (let i = 201; i < 204; i++) measure(i)
+    for (let i = 201; i < 204; i++) {
+      measure(i)
+      store.file()
+    }
     assert.equal(store.unplaced(own.key), undefined)
     assert.equal(timesIn(store).length, 204)
   })

@@ -7,6 +7,7 @@ import type { DialerAction, DialerEvent, DialerState } from '../../node/mesh/dia
 import {
   BACKOFF_LAST_MS,
   CROSSING_MS,
+  DEMAND_RETRY_MS,
   nextDialMs,
   startDialer,
   step,
@@ -293,6 +294,89 @@ function simulate(seed: number, count: number, lengthMs: number) {
   }
   return { open, dials }
 }
+
+describe('the dialer and members that sleep', () => {
+  const known = (peer: string): DialerEvent => ({
+    type: 'known',
+    peer,
+    kind: 'proven',
+    addresses: ['/ip6/fe80::9/tcp/1'],
+  })
+
+  it('does not dial one again that went to sleep, nor look for it', () => {
+    const { at, tell, waitForDial, peer } = driver('a', ['b'])
+    tell({ type: 'sleepers', peers: ['b'] })
+    tell(opened('b', 'one', 'inbound'))
+    tell({ type: 'greeted', peer: 'b', connection: 'one', address: undefined })
+    tell({ type: 'closed', peer: 'b', connection: 'one' })
+    for (let hour = 0; hour < 24; hour++) assert.deepEqual(waitForDial(3_600_000), [])
+    assert.equal(peer('b')?.lostMs, undefined)
+    assert.deepEqual(tell({ type: 'links' }), [])
+    assert.equal(at.now, 24 * 3_600_000)
+  })
+
+  it('stops trying when it learns that one sleeps, and begins again when it does no more', () => {
+    const { tell, waitForDial } = driver('a', ['b'])
+    assert.deepEqual(kinds(tell(known('b'))), ['dial'])
+    tell({ type: 'dialled', peer: 'b', ok: false })
+    tell({ type: 'sleepers', peers: ['b'] })
+    assert.deepEqual(waitForDial(), [])
+    tell({ type: 'sleepers', peers: [] })
+    assert.deepEqual(kinds(tell({ type: 'links' })), ['dial'])
+  })
+
+  it('dials one that is wanted, once', () => {
+    const { at, tell, waitForDial } = driver('a', ['b'])
+    tell({ type: 'sleepers', peers: ['b'] })
+    tell(known('b'))
+    at.now += 1000
+    assert.deepEqual(kinds(tell({ type: 'wanted', peer: 'b' })), ['dial'])
+    tell({ type: 'dialled', peer: 'b', ok: false })
+    assert.deepEqual(waitForDial(), [])
+  })
+})
+
+describe('the dialer of a window', () => {
+  it('dials nobody but who is wanted, at once whoever is lower, and does not back off', () => {
+    let state = startDialer('b', 1, true)
+    let now = 0
+    const tell = (event: DialerEvent): readonly DialerAction[] => {
+      const next = step(state, event, now)
+      state = next.state
+      return next.actions
+    }
+    tell({ type: 'members', peers: ['a', 'c'] })
+    const addresses = ['/ip6/fe80::9/tcp/1']
+    for (const peer of ['a', 'c']) {
+      assert.deepEqual(tell({ type: 'known', peer, kind: 'proven', addresses }), [])
+    }
+    assert.deepEqual(tell(seen('c')), [])
+    assert.deepEqual(tell({ type: 'wanted', peer: 'a' }), [{ type: 'dial', peer: 'a', addresses }])
+    for (let i = 0; i < 10; i++) {
+      tell({ type: 'dialled', peer: 'a', ok: false })
+      now += DEMAND_RETRY_MS
+      assert.deepEqual(kinds(tell({ type: 'tick' })), ['dial'])
+    }
+    assert.equal(state.peers.get('c')?.dueMs, undefined)
+  })
+
+  it('dials where a peer turned up while it is still dialled where it was, four times at most', () => {
+    let state = startDialer('b', 1, true)
+    const tell = (event: DialerEvent): readonly DialerAction[] => {
+      const next = step(state, event, 0)
+      state = next.state
+      return next.actions
+    }
+    tell({ type: 'members', peers: ['a'] })
+    tell({ type: 'known', peer: 'a', kind: 'proven', addresses: ['/ip6/fe80::9/tcp/1'] })
+    tell({ type: 'wanted', peer: 'a' })
+    const dialled = Array.from({ length: 20 }, (_, i) =>
+      tell(seen('a', 'one', [`/ip6/fe80::${i}/tcp/2`])),
+    ).flat()
+    assert.deepEqual(dialled[0], { type: 'dial', peer: 'a', addresses: ['/ip6/fe80::0/tcp/2'] })
+    assert.equal(dialled.length, 4)
+  })
+})
 
 describe('many dialers', () => {
   it('dial again where a connection was gone before it was told of', () => {

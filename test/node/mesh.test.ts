@@ -159,7 +159,10 @@ describe('the mesh', () => {
     const a = await start(18, {
       greet: {
         protocol: GREET,
-        run: () => Promise.reject(new Error('another home')),
+        async run(channel) {
+          await channel.receive(Count)
+          throw new Error('another home')
+        },
       },
     })
     await a.serve(ECHO, async () => {

@@ -79,6 +79,52 @@ function valuesOf(rows: readonly HistoryRow[]): number[] {
   return rows.flatMap((row) => ('gap' in row ? [] : [row.value]))
 }
 
+describe('readings without a date', () => {
+  it('are told with the time since their start, until that is known', async () => {
+    await using made = folders()
+    const dir = await made.make()
+    const first = await startDevice(dir)
+    await makeHome(first)
+    await first.stop()
+    const db = openDatabase(join(dir, DATABASE), MIGRATIONS)
+    const { seed } = await loadOrCreateSeed(dir, systemRandom)
+    const signer = signerFromSeed(seed.reveal())
+    const home = openOpStore(db).home()
+    assert.ok(home)
+    const store = openPackStore(db)
+    const bootId = new Uint8Array(16).fill(9)
+    const early = { home, bootId, clock: 'unset' as const, born: undefined }
+    let prev: Uint8Array | undefined
+    for (let seq = 1; seq <= 40; seq++) {
+      const readings = [
+        { sensor: 'load', unit: '/', value: seq, atMs: -500 },
+        { sensor: 'heat', unit: 'Cel', value: -seq, atMs: 0 },
+      ]
+      const linked = prev === undefined ? {} : { prev }
+      const pack = packOf(signer, { ...early, seq, ...linked, mono: seq * 1000, readings })
+      store.insert([{ pack, receivedAtMs: Date.now() }])
+      prev = pack.hash
+    }
+    db.close()
+    const device = await startDevice(dir)
+    const rows = await all(device.view.unplaced({ device: 'kitchen' }, forever))
+    assert.deepEqual(
+      rows.map(({ sensor, value, seq, unplaced }) => [sensor, value, seq, unplaced.sinceStartMs]),
+      Array.from({ length: 40 }, (_, i) => i + 1).flatMap((seq) => [
+        ['load', seq, seq, seq * 1000 - 500],
+        ['heat', -seq, seq, seq * 1000],
+      ]),
+    )
+    assert.equal(rows[0]?.unplaced.boot, '09'.repeat(16))
+    assert.equal(rows[0]?.verified, true)
+    const heat = await all(device.view.unplaced({ device: 'kitchen', sensor: 'heat' }, forever))
+    assert.equal(heat.length, 40)
+    const dated = await all(device.view.history({ device: 'kitchen' }, forever))
+    assert.ok(!dated.some((row) => 'sensor' in row && row.sensor === 'heat'))
+    await device.stop()
+  })
+})
+
 describe('history', () => {
   it('gives each of thousands of readings once, in order, and each gap once in its place', async () => {
     await using made = folders()

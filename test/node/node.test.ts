@@ -127,6 +127,7 @@ describe('a device in its folder', () => {
 })
 
 describe('a device without a home', () => {
+  const ON = { ref: 'kitchen', name: 'on' }
   const none = ['NODE_NO_HOME']
   const asked: readonly [
     keyof NodeView,
@@ -148,10 +149,20 @@ describe('a device without a home', () => {
     ['setSensor', (view) => view.setSensor('load', true), none],
     ['watch', (view) => all(view.watch({}, forever)), none],
     ['history', (view) => all(view.history({ device: 'kitchen' }, forever)), none],
+    ['unplaced', (view) => all(view.unplaced({ device: 'kitchen' }, forever)), none],
     ['push', (view) => view.push([{ sensor: 'door', value: 1 }]), none],
     ['trust', (view) => view.trust('kitchen'), none],
     ['incidents', (view) => view.incidents({}), none],
     ['exportLogs', (view) => all(view.exportLogs({ devices: [] }, forever)), none],
+    ['description', (view) => view.description('kitchen', {}, forever), none],
+    ['readProperty', (view) => view.readProperty('kitchen', 'on', {}, forever), none],
+    ['writeProperty', (view) => view.writeProperty(ON, true, {}, forever), none],
+    ['invokeAction', (view) => view.invokeAction(ON, undefined, {}, forever), none],
+    ['observe', (view) => all(view.observe('kitchen', 'on', forever)), none],
+    ['calls', (view) => view.calls(), none],
+    ['callById', (view) => view.callById('ab', {}, forever), none],
+    ['cancelCall', (view) => view.cancelCall('ab', forever), none],
+    ['why', (view) => view.why('kitchen', {}, forever), none],
   ]
   it('says so where it needs one, and answers all else', async () => {
     await using made = folders()
@@ -182,6 +193,7 @@ describe('a device without a home', () => {
       'openPairing',
       'doctor',
       'config',
+      'power',
       'events',
       'reset',
       'createHome',

@@ -18,7 +18,7 @@ import {
   type RuleWish,
 } from '../../node/services/rules/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
-import { virtualClock } from '../helpers/clock.ts'
+import { virtualClock, type VirtualClock } from '../helpers/clock.ts'
 import { deviceOf } from '../helpers/telemetry.ts'
 
 const self = deviceOf('self').key
@@ -43,9 +43,29 @@ interface Home {
   readonly logged?: RulesDeps['logged']
 }
 
+/** `timers` has those that are set and have neither fired nor been cancelled. */
+function counted(clock: VirtualClock, timers: Set<() => void>): VirtualClock {
+  return {
+    ...clock,
+    timer(ms, then) {
+      const fire = (): void => {
+        timers.delete(fire)
+        then()
+      }
+      timers.add(fire)
+      const cancel = clock.timer(ms, fire)
+      return () => {
+        timers.delete(fire)
+        cancel()
+      }
+    },
+  }
+}
+
 /** One listener each, because one service listens. */
 function start({ rules = [ruleOf()], ...changes }: Home = {}) {
-  const clock = virtualClock()
+  const timers = new Set<() => void>()
+  const clock = counted(virtualClock(), timers)
   const names = new Map([
     ['self', self],
     ['lamp', lamp],
@@ -89,6 +109,7 @@ function start({ rules = [ruleOf()], ...changes }: Home = {}) {
     wishes,
     failures,
     listeners,
+    timers,
     service,
     stop,
     press: async (...values: readonly (number | string | boolean)[]) => {
@@ -97,6 +118,7 @@ function start({ rules = [ruleOf()], ...changes }: Home = {}) {
         await settle()
       }
     },
+    measureNow: (value: number) => measure?.({ sensor: 'button', value, atMs: clock.now() }),
     hear: async (value: number, different: Partial<RemoteReading> = {}) => {
       const place = { device: button, sensor: 'button', seq: 3, atMs: clock.now() }
       read?.({ ...place, value, ...different })
@@ -175,6 +197,16 @@ describe('a rule of this device', () => {
     await clock.advance(1001)
     assert.equal(wishes.length, 1)
     assert.deepEqual(service.list()[0]?.firedAtMs, clock.now())
+  })
+
+  it('puts the reading into the log only once all who listen were told', async () => {
+    let told = false
+    const { press, wishes, measureNow } = start({ logged: () => (told ? 8 : 0) })
+    await press(0)
+    measureNow(1)
+    told = true
+    await press(1)
+    assert.equal(wishes[0]?.cause.seq, 8)
   })
 
   it('has a cause without a pack where the reading could not be logged', async () => {
@@ -336,11 +368,11 @@ describe('rules that lead back to themselves', () => {
     const rule = ruleOf({ when: { sensor: 'button', changes: true } })
     let home: ReturnType<typeof start> | undefined
     let turns = 0
-    // What is called sets the sensor that the rule is about, at once.
+    // What is called sets the sensor that the rule is about.
     home = start({
       rules: [rule],
       call: () => {
-        if (++turns < 1000) void home?.press(turns)
+        if (++turns < 1000) setImmediate(() => void home?.press(turns))
         return Promise.resolve(DONE)
       },
     })
@@ -355,11 +387,13 @@ describe('rules that lead back to themselves', () => {
 describe('rules that are stopped', () => {
   it('listen no more, and no timer is left', async () => {
     const when = { sensor: 'button', equals: 1, forMs: 5000 }
-    const { press, wishes, clock, listeners, service } = start({ rules: [ruleOf({ when })] })
-    assert.equal(listeners.size, 3)
+    const { press, wishes, clock, listeners, timers, service } = start({
+      rules: [ruleOf({ when })],
+    })
     await press(0, 1)
+    assert.deepEqual([listeners.size, timers.size], [3, 1])
     await service[Symbol.asyncDispose]()
-    assert.equal(listeners.size, 0)
+    assert.deepEqual([listeners.size, timers.size], [0, 0])
     await press(0, 1)
     await clock.advance(10_000)
     assert.equal(wishes.length, 0)

@@ -77,7 +77,16 @@ describe('the tables of sensors', () => {
     ['[sensor.a]\ntype = "file"\npath = "/x"\npattern = "(a)(b)"', /^4 .*at most one group/],
     ['[sensor.a]\ntype = "file"\npath = "/x"\nunit = "°C"', /^4 .*unit of SenML, like Cel/],
     ['[sensor.a]\ntype = "file"\npath = "/x"\nscale = nan', /^4 .*must be a number/],
-    ['[sensor.a]\ntype = "file"\npath = "/x"\ninterval = "1ms"', /^4 .*must be from 1s to 1d/],
+    ['[sensor.a]\ntype = "file"\npath = "/x"\ninterval = "1ms"', /^4 .*must be from 20ms to 1d/],
+    [
+      '[sensor.a]\ntype = "http"\nurl = "http://h"\ninterval = "20ms"',
+      /^4 .*must be from 1s to 1d/,
+    ],
+    [
+      '[sensor.a]\ntype = "gpio"\npath = "/sys/class/gpio/gpio17/value"\nwatch = true',
+      /^4 .*interval = "20ms"/,
+    ],
+    ['[sensor.a]\ntype = "file"\npath = "/x"\nheartbeat = "1m"', /^4 .*needs deadband/],
     ['[sensor.a]\ntype = "file"\npath = "/x"\ninterval = 10', /^4 .*like "10s"/],
     [
       '[sensor.a]\ntype = "file"\npath = "/x"\nheartbeat = "1h"',

@@ -3,6 +3,9 @@ import { execFileSync } from 'node:child_process'
 import { renameSync, rmSync, symlinkSync } from 'node:fs'
 import { afterEach, beforeEach, describe, it } from 'node:test'
 
+import { watchFile } from '../../node/machine/watch-file.ts'
+import type { PolledSource } from '../../node/services/sensors/index.ts'
+import { virtualClock } from '../helpers/clock.ts'
 import { polledOf, sourcesOf, tree, valueOf, type Tree } from '../helpers/sensors.ts'
 
 let files: Tree
@@ -205,5 +208,72 @@ describe('a pin', () => {
     assert.equal(await valueOf(source), 0)
     files.write('value', '2\n')
     await assert.rejects(valueOf(source), /neither 0 nor 1/)
+  })
+})
+
+describe('a file that is watched', () => {
+  /** Resolves with what the source says once it says `value`, whatever it tells before. */
+  function until(source: PolledSource, value: number, act: () => void): Promise<void> {
+    const stop = new AbortController()
+    return new Promise<void>((resolve) => {
+      const look = async (): Promise<void> => {
+        if ((await valueOf(source).catch(() => undefined)) === value) resolve()
+      }
+      source.watch?.(() => void look(), stop.signal)
+      act()
+    }).finally(() => stop.abort())
+  }
+
+  it('tells of what is written in place', async () => {
+    const path = files.write('in', '1\n')
+    const source = polledOf(fileToml(path, 'watch = true'))
+    await until(source, 2, () => files.write('in', '2\n'))
+  })
+
+  it('tells of what takes its place, again and again', async () => {
+    const path = files.write('in', '1\n')
+    const source = polledOf(fileToml(path, 'watch = true'))
+    for (const value of [2, 3, 4]) {
+      files.write('new', `${value}\n`)
+      await until(source, value, () => renameSync(files.path('new'), path))
+    }
+  })
+
+  it('tells when it comes, and of what its link leads to', async () => {
+    const pin = polledOf(`[sensor.a]\ntype = "gpio"\nwatch = true\npath = "${files.path('pin')}"`)
+    await until(pin, 1, () => files.write('pin', '1\n'))
+    const target = files.write('below/target', '1\n')
+    symlinkSync(target, files.path('link'))
+    const source = polledOf(fileToml(files.path('link'), 'watch = true'))
+    await until(source, 7, () => files.write('below/target', '7\n'))
+  })
+
+  it('is found again where its folder went and came', async () => {
+    const path = files.write('folder/in', '1\n')
+    const clock = virtualClock()
+    const stop = new AbortController()
+    const told: unknown[] = []
+    watchFile(path, clock, () => told.push(1), stop.signal)
+    /** Asks the kernel meanwhile, which the clock knows nothing of. */
+    const untilTold = async (act: () => void): Promise<void> => {
+      told.length = 0
+      act()
+      while (told.length === 0) await clock.advance(5000)
+    }
+    await untilTold(() => rmSync(files.path('folder'), { recursive: true }))
+    await untilTold(() => files.write('folder/in', '2\n'))
+    await untilTold(() => files.write('folder/in', '3\n'))
+    stop.abort()
+  })
+
+  it('gives no second reading of the same value, and none of the emptiness between two', async () => {
+    const path = files.write('in', '')
+    const source = polledOf(fileToml(path, 'watch = true'))
+    assert.equal(source.pace?.deadband, 0)
+    assert.equal(polledOf(fileToml(path, 'interval = "20ms"')).pace?.deadband, 0)
+    assert.equal(polledOf(fileToml(path)).pace?.deadband, undefined)
+    const reading = valueOf(source)
+    files.write('in', '5')
+    assert.equal(await reading, 5)
   })
 })

@@ -77,6 +77,60 @@ describe('a configured sensor', () => {
     assert.deepEqual(times(2), [0, 10_000])
   })
 
+  it('is read as often as its interval says, and told of no wait that is short', async () => {
+    const ends: (() => void)[] = []
+    const source: SensorSource = {
+      ...about('a', { intervalMs: 20, deadband: 0 }),
+      read: async () => {
+        await new Promise<void>((resolve) => ends.push(resolve))
+        return [{ sensor: 'a', value: ends.length }]
+      },
+    }
+    await using run = sampling([source])
+    await run.clock.advance(900)
+    assert.equal(ends.length, 1)
+    assert.deepEqual(run.warnings, [])
+    ends[0]?.()
+    await run.clock.advance(20)
+    assert.equal(ends.length, 2)
+    await run.clock.advance(1100)
+    assert.match(run.warnings.join(''), /has not come yet/)
+    ends[1]?.()
+  })
+
+  it('that is watched is read at once when it changes, once more where it changed meanwhile', async () => {
+    let tell = (): void => undefined
+    let value = 0
+    let over: AbortSignal | undefined
+    const source: SensorSource = {
+      ...about('a', { deadband: 0 }),
+      read: async () => [{ sensor: 'a', value }],
+      watch: (onChange, signal) => {
+        tell = onChange
+        over = signal
+      },
+    }
+    {
+      await using run = sampling([source])
+      await run.clock.advance(1000)
+      value = 1
+      tell()
+      tell()
+      value = 2
+      await run.clock.advance(0)
+      tell()
+      await run.clock.advance(0)
+      assert.deepEqual(run.got, [
+        [0, 0],
+        [1000, 1],
+      ])
+      await run.clock.advance(20)
+      assert.deepEqual(run.got.at(-1), [1000, 2])
+      assert.equal(over?.aborted, false)
+    }
+    assert.equal(over?.aborted, true)
+  })
+
   it('gives what has changed, and by its heartbeat what has not', async () => {
     let value = 20
     const pace = { intervalMs: 1000, deadband: 0.5, heartbeatMs: 4000 }

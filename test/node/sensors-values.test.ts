@@ -5,9 +5,8 @@ import fc from 'fast-check'
 
 import { sizeGuard } from '../../node/machine/brokers.ts'
 import { createBudget } from '../../node/machine/budget.ts'
-import { jsonAt } from '../../node/machine/text.ts'
+import { jsonAt, valueFrom } from '../../node/machine/values.ts'
 import { createGate } from '../../node/services/sensors/index.ts'
-import { valueFrom } from '../../node/services/sensors/values.ts'
 import { virtualClock } from '../helpers/clock.ts'
 
 const PLAIN = { scale: 1, offset: 0 }

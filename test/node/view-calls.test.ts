@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
 import type { DeviceBase } from '../../node/device/base.ts'
+import { createEmitter } from '../../node/events.ts'
 import type { Home } from '../../node/device/home.ts'
 import { offersOf } from '../../node/device/offers.ts'
 import { deviceRows } from '../../node/device/rows.ts'
@@ -69,7 +70,8 @@ function inHome({ answer = () => ({}), wait, describe: told, heardMs = NOW_MS }:
     return { ...asked, state: 'executed', receipt: receipt({}), ...answer(one) }
   }
   const text = (key: Uint8Array): string => descriptionText(MODEL, { key })
-  const calls: Partial<Calls> = {
+  const calls: { -readonly [K in keyof Calls]?: Calls[K] } = {
+    events: createEmitter(() => undefined),
     describe:
       told ?? (async (key) => ({ text: text(key), atMs: NOW_MS, live: equalBytes(key, lamp.key) })),
     call: async (one) => {
@@ -107,7 +109,7 @@ function inHome({ answer = () => ({}), wait, describe: told, heardMs = NOW_MS }:
     version: '1',
     peers: { get: () => undefined },
   } as unknown as DeviceBase
-  return { clock, wanted, base, home, view: callsView(base, () => home) }
+  return { clock, wanted, base, home, calls, view: callsView(base, () => home) }
 }
 
 describe('devices that sleep', () => {
@@ -208,6 +210,25 @@ describe('a call for a device that sleeps', () => {
       code: 'NODE_USAGE',
     })
     assert.deepEqual(wanted, [])
+  })
+
+  it('is told as held where others keep it soon, else as it stands', async () => {
+    for (const state of ['held', 'queued'] as const) {
+      const { view, clock, calls } = inHome({ answer: () => ({ state, receipt: undefined }) })
+      const { call } = calls
+      assert.ok(call)
+      calls.call = async (wanted, until) => ({ ...(await call(wanted, until)), state: 'queued' })
+      let seen = ''
+      const target = { ref: 'garden', name: 'on' }
+      const asking = view
+        .writeProperty(target, true, {}, signal)
+        .then((told) => (seen = told.state))
+      await clock.advance(999)
+      assert.equal(seen, state === 'held' ? 'held' : '')
+      await clock.advance(1)
+      await asking
+      assert.equal(seen, state)
+    }
   })
 
   it('says when it will be delivered', async () => {

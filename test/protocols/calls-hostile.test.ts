@@ -104,8 +104,8 @@ describe('a flood of questions', () => {
     await clock.advance(1)
     const burst = Math.floor(BOUNDS.maxBurstBytes / BOUNDS.maxCallBytes)
     assert.ok(answered >= burst && answered <= burst + 2, `${answered}`)
-    await clock.advance(4_000)
-    const then = burst + Math.floor((4 * BOUNDS.maxBytesPerSecond) / BOUNDS.maxCallBytes)
+    await clock.advance(3_000)
+    const then = burst + Math.floor((3 * BOUNDS.maxBytesPerSecond) / BOUNDS.maxCallBytes)
     assert.ok(answered >= then - 2 && answered <= then + 2, `${answered} of ${then}`)
   })
 

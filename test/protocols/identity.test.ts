@@ -19,6 +19,7 @@ import {
   open,
   peerIdBytes,
   peerIdOf,
+  reopen,
   requireTrustableKey,
   seal,
   signerFromSeed,
@@ -273,6 +274,7 @@ describe('an envelope', () => {
       assert.equal(toHex(opened.signer), key)
       assert.equal(toHex(opened.id), id)
       assert.deepEqual(opened.id, sealed.id)
+      assert.deepEqual(reopen(fromHex(hex), context, 4096), opened)
     })
   }
 

@@ -1,4 +1,5 @@
 /** `kith config`: works on the settings file, whether the device runs or not. */
+import { tablesMarkdown, tableViews } from '../../config-docs-tables.ts'
 import { settingsTable, settingViews } from '../../config-docs.ts'
 import { isSettingKey, readConfigText, setInText, unknownKey } from '../../config-file.ts'
 import { checkTextValue, formatValue } from '../../config-values.ts'
@@ -50,13 +51,26 @@ export async function validate(cli: Cli, file: string | undefined): Promise<void
 }
 
 export function schema(cli: Cli, { markdown }: { readonly markdown?: boolean }): void {
-  const rows = settingViews()
-  cli.result(rows, () =>
+  const settings = settingViews()
+  const tables = tableViews()
+  cli.result({ settings, tables }, () =>
     markdown === true
-      ? settingsTable().trimEnd()
-      : table(
-          ['SETTING', 'TYPE', 'DEFAULT', 'ALLOWED', 'MEANING'],
-          rows.map((row) => [row.key, row.type, row.default, row.allowed, row.description]),
-        ),
+      ? `${settingsTable()}\n${tablesMarkdown()}`.trimEnd()
+      : [
+          table(
+            ['SETTING', 'TYPE', 'DEFAULT', 'ALLOWED', 'MEANING'],
+            settings.map((row) => [row.key, row.type, row.default, row.allowed, row.description]),
+          ),
+          table(
+            ['TABLE', 'KEY', 'OF', 'DEFAULT', 'MEANING'],
+            tables.map((row) => [
+              `[${row.table}.NAME]`,
+              row.key,
+              row.types.join(', '),
+              row.default === '' && row.required ? 'needed' : row.default,
+              row.meaning,
+            ]),
+          ),
+        ].join('\n\n'),
   )
 }

@@ -1,11 +1,26 @@
 /** `kith power`: what this device's battery is spent on, and how long it may last. */
 import type { PowerReport, WakeCost } from '../../api/view.ts'
+import { loadConfig } from '../../config.ts'
+import { NodeError } from '../../errors.ts'
 import type { Cli } from '../context.ts'
 import { span, table } from '../print.ts'
 
 export async function power(cli: Cli): Promise<void> {
-  const found = await cli.client.power()
+  const found = await reportOf(cli)
   cli.result(found, () => text(found))
+}
+
+/** A device that only wakes for a moment is asked through its ledger. */
+async function reportOf({ client, configInputs }: Cli): Promise<PowerReport> {
+  try {
+    return await client.power()
+  } catch (error) {
+    if (!(error instanceof NodeError) || error.code !== 'NODE_NOT_RUNNING') throw error
+    const config = await loadConfig(configInputs)
+    if (config.power.mode !== 'sleepy') throw error
+    const { readPower } = await import('../../wake.ts')
+    return readPower(config)
+  }
 }
 
 function text(found: PowerReport): string {
@@ -14,6 +29,7 @@ function text(found: PowerReport): string {
     mode === 'powered'
       ? 'This device does not sleep.'
       : `This device wakes every ${span(periodMs)}, for ${windowMs / 1000} s at most.`
+  if (mode === 'powered' && mean === undefined) return head
   const parts = [head, forecastText(found)]
   if (mean !== undefined && mean.wakes > 0) parts.push(meanText(mean))
   const most = forecast.costs[0]

@@ -1,11 +1,18 @@
 /** Sensors of this device, live readings and kept ones. */
-import type { HistoryQuery, HistoryRow, SensorReader, SensorView, Summary } from '../../api/view.ts'
+import type {
+  HistoryQuery,
+  HistoryRow,
+  SensorReader,
+  SensorView,
+  Summary,
+  UnplacedReading,
+} from '../../api/view.ts'
 import { parseDuration } from '../../config-values.ts'
 import { NodeError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import { isTimeout, type Cli } from '../context.ts'
 import { CSV_HEADER, csvRow } from '../csv.ts'
-import { dateText, logText, readingText, table } from '../print.ts'
+import { dateText, logText, readingText, table, unplacedText } from '../print.ts'
 import { valueText } from '../values.ts'
 
 export async function sensors(cli: Cli): Promise<void> {
@@ -129,6 +136,12 @@ export async function history(cli: Cli, target: string, options: HistoryOptions)
     rows += 1
     cli.row(row, () => (csv ? csvRow(row) : historyText(row)))
   }
+  // Whatever span was asked for: nobody knows that they are not of it.
+  const { device: ref } = query
+  for await (const row of cli.client.unplaced({ device: ref, sensor }, cli.signal)) {
+    rows += 1
+    cli.row(row, () => (csv ? csvRow(row) : unplacedText(row)))
+  }
   if (rows === 0)
     cli.note('No readings are kept of that. What the device measures: kith sensors, there')
 }
@@ -137,7 +150,19 @@ export async function history(cli: Cli, target: string, options: HistoryOptions)
 async function historySenml(cli: Cli, query: HistoryQuery): Promise<void> {
   const { senmlLines } = await import('../senml.ts')
   const { id } = await cli.client.device(query.device)
-  for await (const text of senmlLines(cli.client.history(query, cli.signal), id)) cli.raw(text)
+  const { device, sensor } = query
+  const unplaced = (): Promise<number> =>
+    countOf(cli.client.unplaced({ device, sensor }, cli.signal))
+  const rows = cli.client.history(query, cli.signal)
+  for await (const text of senmlLines(rows, { device: id, unplaced, now: cli.clock.now() })) {
+    cli.raw(text)
+  }
+}
+
+async function countOf(rows: AsyncIterable<UnplacedReading>): Promise<number> {
+  let count = 0
+  for await (const _ of rows) count += 1
+  return count
 }
 
 function historyText(row: HistoryRow): string {

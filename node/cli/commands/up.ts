@@ -4,6 +4,7 @@ import process from 'node:process'
 import { loadConfig } from '../../config.ts'
 import { EXIT, NodeError } from '../../errors.ts'
 import type { Cli } from '../context.ts'
+import { parentGone } from '../parent.ts'
 
 /** Ctrl-C and SIGTERM are the ordinary end: exit code 0. */
 export async function up(cli: Cli, { set }: { readonly set: readonly string[] }): Promise<void> {
@@ -11,7 +12,7 @@ export async function up(cli: Cli, { set }: { readonly set: readonly string[] })
   process.umask(0o077)
   const config = await loadConfig({ ...cli.configInputs, flags: settingFlags(cli, set) })
   const { runDevice } = await import('../../main.ts')
-  await runDevice(config, cli.signal)
+  await runDevice(config, AbortSignal.any([cli.signal, parentGone()]))
   // Everything is closed; libp2p's last timers would hold the process for another second.
   process.exit(EXIT.ok)
 }

@@ -41,7 +41,8 @@ export async function startDevice(options: DemoDeviceOptions): Promise<DemoDevic
   const dataDir = join(options.root, options.name)
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const child = spawn(process.execPath, [...process.execArgv, CLI, 'up', '--data-dir', dataDir], {
-    stdio: ['ignore', 'ignore', 'pipe'],
+    // The channel says nothing: it breaks when the demo is gone, however it went.
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     env: { ...process.env, ...options.env, KITH_DEVICE_NAME: options.name },
     // A process group of its own: Ctrl-C reaches the demo, and the demo stops its devices in order.
     detached: true,

@@ -15,6 +15,7 @@ import { systemClock } from '../../env.ts'
 import { asError, EXIT, NODE_ERRORS, NodeError } from '../../errors.ts'
 import { Scope } from '../../lifecycle.ts'
 import { EXIT_INTERRUPTED } from '../context.ts'
+import { parentGone } from '../parent.ts'
 import { startHome, type DemoHome } from './home.ts'
 import { createTable } from './table.ts'
 
@@ -184,6 +185,7 @@ async function main(): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => void scope[Symbol.asyncDispose]())
   }
+  parentGone().addEventListener('abort', () => void scope[Symbol.asyncDispose]())
   let options: Options
   try {
     options = parseOptions()

@@ -3,17 +3,23 @@ import type { Problem } from '../../api/problem.ts'
 import type {
   AddDeviceInput,
   AddedDeviceView,
+  CallView,
+  DescriptionView,
   DeviceRow,
   EventView,
   HistoryRow,
+  Json,
   Reading,
   RemovalView,
   StatusView,
+  WhyView,
 } from '../../api/view.ts'
 
 const BASE = '/api/v1'
 /** For short questions; adding a device takes as long as the person waits. */
 const ANSWER_MS = 15_000
+/** Longer than an action may take. */
+const CALL_MS = 60_000
 /** History comes in averages of this length: as many points as a small chart has room for. */
 const HISTORY_STEP_MS = 20_000
 
@@ -41,13 +47,20 @@ export interface Client {
   rename(device: string, name: string): Promise<void>
   removal(device: string, signal: AbortSignal): Promise<RemovalView>
   remove(device: string): Promise<void>
+  /** What a device lets this one do, with values where it is awake. */
+  description(device: string, signal: AbortSignal): Promise<DescriptionView>
+  /** The newest thing that it did because it was called. */
+  why(device: string, signal: AbortSignal): Promise<readonly WhyView[]>
+  write(device: string, name: string, value: Json): Promise<CallView>
+  invoke(device: string, name: string, args: Json | undefined): Promise<CallView>
   /** Each resolves when the device ends the stream, and rejects where it breaks. */
   watch(each: (reading: Reading) => void, signal: AbortSignal): Promise<void>
   events(since: number, each: (event: EventView) => void, signal: AbortSignal): Promise<void>
 }
 
 export function createClient(): Client {
-  const device = (ref: string): string => `/devices/${encodeURIComponent(ref)}`
+  const part = encodeURIComponent
+  const device = (ref: string): string => `/devices/${part(ref)}`
   return {
     async login(token) {
       await send('POST', '/session', { token })
@@ -70,6 +83,10 @@ export function createClient(): Client {
     async remove(ref) {
       await send('POST', `${device(ref)}/removal`, {})
     },
+    description: (ref, signal) => read(`${device(ref)}/description?values=true`, signal),
+    why: (ref, signal) => read(`${device(ref)}/why?limit=1`, signal),
+    write: (ref, name, value) => call('PUT', `${device(ref)}/properties/${part(name)}`, { value }),
+    invoke: (ref, name, args) => call('POST', `${device(ref)}/actions/${part(name)}`, { args }),
     watch: (each, signal) => lines('/readings/live', (row) => each(row as Reading), signal),
     events(since, each, signal) {
       const take = (block: string): void => {
@@ -87,8 +104,14 @@ async function read<T>(path: string, signal: AbortSignal): Promise<T> {
   return (await response.json()) as T
 }
 
+/** For as long as the device that is called takes. */
+async function call(method: 'PUT' | 'POST', path: string, body: unknown): Promise<CallView> {
+  const response = await send(method, path, body, AbortSignal.timeout(CALL_MS))
+  return (await response.json()) as CallView
+}
+
 async function send(
-  method: 'POST' | 'PATCH',
+  method: 'POST' | 'PUT' | 'PATCH',
   path: string,
   body: unknown,
   signal: AbortSignal = AbortSignal.timeout(ANSWER_MS),

@@ -3,10 +3,21 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useState } from 'preact/hooks'
 
-import type { DeviceRow, DeviceState } from '../../api/view.ts'
+import type { DeviceRow, DeviceState, Reading } from '../../api/view.ts'
 import { Chart, type Point } from './chart.ts'
-import { showAgo, showClock, showMoment, showSensor, showText, showValue } from './format.ts'
+import type { Client } from './client.ts'
+import { Controls } from './controls.ts'
+import {
+  showAgo,
+  showClock,
+  showDue,
+  showMoment,
+  showSensor,
+  showText,
+  showValue,
+} from './format.ts'
 import { extent, type DeviceSeries, type Series } from './series.ts'
+import type { Uses } from './uses.ts'
 
 /** A reading older than this is told as old. */
 const STALE_MS = 2 * 60 * 1000
@@ -23,6 +34,10 @@ const STATE_TEXT: Readonly<Record<DeviceState, string>> = {
 export interface DeviceCardProps {
   readonly device: DeviceRow
   readonly series: DeviceSeries | undefined
+  /** What it lets this device do; undefined where that is nothing, or not known. */
+  readonly uses: Uses | undefined
+  readonly client: Client
+  readonly onUsed: () => void
   readonly now: number
   /** Whether this device may change the home. */
   readonly owner: boolean
@@ -31,7 +46,7 @@ export interface DeviceCardProps {
 }
 
 export function DeviceCard(props: DeviceCardProps): VNode {
-  const { device, series, now } = props
+  const { device, series, uses, client, onUsed, now } = props
   const sensors = [...(series?.values() ?? [])].toSorted((a, b) => (a.sensor < b.sensor ? -1 : 1))
   return html`<li class="card device" data-device=${device.id} data-state=${device.state}>
     <div class="card-head">
@@ -39,7 +54,7 @@ export function DeviceCard(props: DeviceCardProps): VNode {
         <bdi>${device.name === '' ? device.fingerprint : device.name}</bdi>
         ${device.self ? html` <span class="tag">this device</span>` : null}
       </h3>
-      <${StateBadge} state=${device.state} />
+      <${StateBadge} device=${device} now=${now} />
     </div>
     <p class="meta">${metaOf(device, now)}</p>
     ${
@@ -49,15 +64,41 @@ export function DeviceCard(props: DeviceCardProps): VNode {
             ${sensors.map((one) => html`<${Sensor} key=${one.sensor} series=${one} now=${now} />`)}
           </ul>`
     }
+    ${
+      uses === undefined || device.state === 'removed'
+        ? null
+        : html`<${Controls}
+            client=${client}
+            device=${device}
+            uses=${uses}
+            now=${now}
+            onDone=${onUsed}
+          />`
+    }
     <${Actions} ...${props} />
   </li>`
 }
 
-function StateBadge({ state }: { readonly state: DeviceState }): VNode {
+interface BadgeProps {
+  readonly device: DeviceRow
+  readonly now: number
+}
+
+function StateBadge({ device: { state, dueAt }, now }: BadgeProps): VNode {
+  const due = dueAt === undefined || !SLEEPING.has(state) ? '' : showDue(dueAt, now)
   return html`<span class="state" data-state=${state}>
-    <span class="dot" aria-hidden="true"></span>${STATE_TEXT[state]}
+    <span class="dot" aria-hidden="true"></span>
+    <span
+      >${STATE_TEXT[state]}${due === '' ? null : html`<${Due} text=${due} at=${dueAt ?? now} />`}</span
+    >
   </span>`
 }
+
+function Due({ text, at }: { readonly text: string; readonly at: number }): VNode {
+  return html`<span class="due" title=${showMoment(at)}>, ${text}</span>`
+}
+
+const SLEEPING: ReadonlySet<DeviceState> = new Set(['asleep', 'late', 'lost'])
 
 function metaOf(device: DeviceRow, now: number): unknown[] {
   const seen =
@@ -107,7 +148,7 @@ function Sensor({ series, now }: { readonly series: Series; readonly now: number
   const old = now - last.at > STALE_MS
   return html`<li class="sensor" data-sensor=${series.sensor}>
     <div class="reading">
-      <span class="sensor-name">${name} <${Verified} verified=${last.verified} /></span>
+      <span class="sensor-name">${name} <${Proof} reading=${last} /></span>
       <span class="value ${old ? 'old' : ''}" title=${showMoment(last.at)}>
         ${shown.value}${shown.unit === '' ? null : html` <span class="unit">${shown.unit}</span>`}
       </span>
@@ -125,14 +166,19 @@ function Sensor({ series, now }: { readonly series: Series; readonly now: number
   </li>`
 }
 
-function Verified({ verified }: { readonly verified: boolean }): VNode {
-  return verified
-    ? html`<span
-        class="badge good"
-        role="img"
-        aria-label="verified"
-        title="Signed by the device and checked here"
-        >✓</span
+function Proof({ reading }: { readonly reading: Reading }): VNode {
+  if (reading.verified) {
+    return html`<span
+      class="badge good"
+      role="img"
+      aria-label="verified"
+      title="Signed by the device and checked here"
+      >✓</span
+    >`
+  }
+  return reading.source === 'extract'
+    ? html`<span class="badge told" title="This device is a guest: it gets readings without proof"
+        >told by the device, no proof</span
       >`
     : html`<span class="badge bad" title="The signature was not checked">not verified</span>`
 }

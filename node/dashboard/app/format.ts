@@ -97,6 +97,11 @@ export function showAgo(at: number, now: number): string {
   return words.format(-Math.floor(ms / DAY_MS), 'day')
 }
 
+/** When a device that sleeps wakes next, or should have. */
+export function showDue(at: number, now: number): string {
+  return at >= now ? `due in ${showSpan(at - now)}` : `was due ${showAgo(at, now)}`
+}
+
 /** The moment itself, for a tooltip. */
 export function showMoment(at: number): string {
   return new Date(at).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' })

@@ -6,9 +6,11 @@
 import type { DeviceRow, EventView, Reading, StatusView } from '../../api/view.ts'
 import { ApiError, type Client } from './client.ts'
 import { WINDOW_MS, withHistory, withReading, type AllSeries } from './series.ts'
+import { loadUses, type AllUses } from './uses.ts'
 
 const KEPT_EVENTS = 50
 const RELOAD_MS = 15_000
+const USES_MS = 30_000
 const FIRST_RETRY_MS = 1000
 const MAX_RETRY_MS = 30_000
 
@@ -23,6 +25,7 @@ export interface State {
   readonly status: StatusView | undefined
   readonly devices: readonly DeviceRow[]
   readonly series: AllSeries
+  readonly uses: AllUses
   /** Newest first. */
   readonly events: readonly EventView[]
 }
@@ -34,12 +37,15 @@ export const INITIAL: State = {
   status: undefined,
   devices: [],
   series: new Map(),
+  uses: new Map(),
   events: [],
 }
 
 export interface Live {
   /** Load again now, or try again now. */
   readonly refresh: () => void
+  /** Ask a device again what it lets this one do. */
+  readonly reuse: (device: string) => void
   readonly stop: () => void
 }
 
@@ -101,6 +107,7 @@ export function startLive(client: Client, draw: (state: State) => void): Live {
   void run()
   return {
     refresh: bell.ring,
+    reuse: (device) => void loadUse({ client, store, bell, signal: current.signal }, device),
     stop() {
       ended.abort()
       again()
@@ -165,7 +172,7 @@ async function follow(round: Round): Promise<void> {
   const inner = { ...round, signal }
   const streams = [followEvents(inner)]
   if (round.store.get().status?.home !== null) {
-    streams.push(followReadings(inner), loadHistory(inner))
+    streams.push(followReadings(inner), loadHistory(inner), followUses(inner))
   }
   try {
     await Promise.race([reload(inner), firstFailure(streams)])
@@ -219,6 +226,39 @@ async function loadHistory({ client, store, signal }: Round): Promise<void> {
     const rows = await client.history(id, since, signal)
     store.set({ series: withHistory(store.get().series, id, rows) })
   }
+}
+
+/** One device after the other, again and again: what they let this one do, and its values. */
+async function followUses(round: Round): Promise<void> {
+  const { store, signal } = round
+  while (!signal.aborted) {
+    for (const { id, state } of store.get().devices) {
+      if (state !== 'removed') await loadUse(round, id)
+    }
+    await pause(USES_MS, signal)
+  }
+}
+
+/** Never rejects: a device that says nothing is no reason to begin anew. */
+async function loadUse({ client, store, signal }: Round, device: string): Promise<void> {
+  const found = await loadUses(client, device, signal).catch(() => undefined)
+  if (signal.aborted) return
+  const uses = new Map(store.get().uses)
+  if (found === undefined) uses.delete(device)
+  else uses.set(device, found)
+  store.set({ uses })
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    signal.addEventListener('abort', end, { once: true })
+    if (signal.aborted) end()
+  })
 }
 
 interface Bell {

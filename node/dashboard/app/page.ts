@@ -32,7 +32,7 @@ export function Page({ client }: { readonly client: Client }): VNode {
     <${Header} state=${state} />
     <${Connection} retryAt=${state.retryAt} onRetry=${live.refresh} />
     <main id="main" class=${state.retryAt === undefined ? undefined : 'stale'}>
-      <${Content} state=${state} client=${client} refresh=${live.refresh} />
+      <${Content} state=${state} client=${client} refresh=${live.refresh} reuse=${live.reuse} />
     </main>
   `
 }
@@ -89,17 +89,18 @@ interface ContentProps {
   readonly state: State
   readonly client: Client
   readonly refresh: () => void
+  readonly reuse: (device: string) => void
 }
 
-function Content({ state, client, refresh }: ContentProps): VNode {
+function Content({ state, client, refresh, reuse }: ContentProps): VNode {
   const { phase, status } = state
   if (phase === 'signed-out') return html`<${SignedOut} refusal=${state.refusal} />`
   if (status === undefined) return html`<${Loading} />`
   if (status.home === null) return html`<${NoHome} device=${status.device.name} />`
-  return html`<${Home} state=${state} client=${client} refresh=${refresh} />`
+  return html`<${Home} state=${state} client=${client} refresh=${refresh} reuse=${reuse} />`
 }
 
-function Home({ state, client, refresh }: ContentProps): VNode {
+function Home({ state, client, refresh, reuse }: ContentProps): VNode {
   const [open, setOpen] = useState<Open | undefined>(undefined)
   const now = useNow(TICK_MS)
   const owner = state.status?.role === 'owner'
@@ -119,6 +120,9 @@ function Home({ state, client, refresh }: ContentProps): VNode {
             key=${device.id}
             device=${device}
             series=${state.series.get(device.id)}
+            uses=${state.uses.get(device.id)}
+            client=${client}
+            onUsed=${() => reuse(device.id)}
             now=${now}
             owner=${owner}
             onRename=${() => setOpen({ what: 'rename', device })}

@@ -1,6 +1,6 @@
 /** Calls that waited together: their order, and which of them a later one takes the place of. */
 import type { Call } from '../../../protocols/calls/index.ts'
-import { compareBytes } from '../../../protocols/wire/index.ts'
+import { compareBytes, fromHex } from '../../../protocols/wire/index.ts'
 
 /** As they were issued, those that cancel first. */
 export function inOrder(calls: readonly Call[]): Call[] {
@@ -32,4 +32,9 @@ export function supersededOf(
     if (call.issuedMs < (newestMs(call) ?? -Infinity)) superseded.add(call)
   }
   return superseded
+}
+
+/** Id of the call that this one cancels, 32 bytes. */
+export function cancelledBy({ args }: Pick<Call, 'args'>): Uint8Array {
+  return typeof args === 'string' ? fromHex(args) : new Uint8Array()
 }

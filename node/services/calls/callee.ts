@@ -8,22 +8,22 @@
  */
 import {
   openCall,
-  reopenCall,
-  reopenReceipt,
-  sealReceipt,
   type Call,
   type CallRow,
   type Receipt,
+  type ThingModel,
 } from '../../../protocols/calls/index.ts'
 import { IdentityError } from '../../../protocols/identity/index.ts'
-import { equalBytes, fromHex } from '../../../protocols/wire/index.ts'
-import { inOrder, supersededOf } from './batch.ts'
+import { equalBytes } from '../../../protocols/wire/index.ts'
+import { cancelledBy, inOrder, supersededOf } from './batch.ts'
 import type { CallsDeps, WhyRow } from './calls.ts'
+import { createJudge, type Decision, type Judge } from './judge.ts'
 import { keyed } from './keyed.ts'
 import { createLedger, type Ledger } from './ledger.ts'
 import { perform, type Outcome } from './perform.ts'
-import { planner, type Plan, type Planner } from './plan.ts'
-import { untimely, type Refusal } from './refusal.ts'
+import { receiptFor, whyRow } from './receipts.ts'
+import type { Plan } from './plan.ts'
+import type { Refusal } from './refusal.ts'
 
 export interface Callee {
   /** The receipt of a call by `peer`. @throws IdentityError, WireError, CallsError: it is no call */
@@ -35,13 +35,6 @@ export interface Callee {
   done(): Promise<void>
 }
 
-type Decision =
-  /** It has its receipt, or will have it. */
-  | { readonly kind: 'known'; readonly receipt: Promise<Uint8Array> | Uint8Array }
-  | { readonly kind: 'refused'; readonly refusal: Refusal }
-  | { readonly kind: 'cancel' }
-  | { readonly kind: 'go'; readonly plan: Plan; readonly counted: string | undefined }
-
 interface Arrival {
   readonly call: Call
   /** Whether the signature is right. */
@@ -52,8 +45,6 @@ interface Arrival {
 
 /** A cancelling call stops another that comes within this time: the longest that one may live. */
 const CANCELS_MS = 30 * 86_400_000
-/** Of one name at a time, with those whose time is over and that do not end. */
-const MAX_RUNNING = 32
 
 const LATER = { status: 'superseded', detail: 'A later call took its place.' } as const
 
@@ -69,20 +60,19 @@ class Engine implements Callee {
   readonly #deps: CallsDeps
   readonly #until: AbortSignal
   readonly #onExecuted: (row: WhyRow) => void
-  readonly #plan: Planner
+  readonly #judge: Judge
   readonly #ledger: Ledger
   /** Calls that act now, by id. */
   readonly #acting = new Map<string, Promise<Uint8Array>>()
   /** The newest call of each caller: the next one starts after it. */
   readonly #turns = new Map<string, Promise<void>>()
-  readonly #running = new Map<string, number>()
 
   constructor(deps: CallsDeps, onExecuted: (row: WhyRow) => void, until: AbortSignal) {
     this.#deps = deps
     this.#onExecuted = onExecuted
     this.#until = until
-    this.#plan = planner(deps.thing)
     this.#ledger = createLedger(deps)
+    this.#judge = createJudge(deps, this.#ledger, (id) => this.#acting.get(keyed(id)))
     for (const { no, call } of deps.store.executed.unfinished()) this.#interrupted(no, call)
   }
 
@@ -122,11 +112,14 @@ class Engine implements Callee {
   }
 
   why(peer: Uint8Array, name: string | undefined, limit: number): CallRow[] {
-    const { rights, signer, store } = this.#deps
+    const { rights, signer, store, thing } = this.#deps
+    const actions = name === undefined ? [] : changersOf(name, thing.model())
+    const names = name === undefined ? undefined : [name, ...actions]
     const allows = equalBytes(peer, signer.key) ? () => true : rights.allows(peer)
     const rows: CallRow[] = []
-    for (const row of store.executed.history(name)) {
+    for (const row of store.executed.history(names)) {
       const verb = row.verb === 'write' ? 'write' : 'invoke'
+      if (name !== undefined && row.name !== name && verb === 'write') continue
       if (!allows(verb, row.name) && !allows('read', row.name)) continue
       if (rows.length >= limit) break
       rows.push({ call: row.call, receipt: row.receipt })
@@ -157,7 +150,7 @@ class Engine implements Callee {
       const detail = 'It was brought by another device than the one that signed it.'
       return this.#refuse(arrival, { status: 'refused', detail })
     }
-    const decision = this.#decide(call, arrival.direct)
+    const decision = this.#judge.decide(call, arrival.direct)
     if (decision.kind === 'refused') return this.#refuse(arrival, decision.refusal)
     if (decision.kind === 'known') {
       await requireValid(arrival)
@@ -179,10 +172,18 @@ class Engine implements Callee {
       if (decision.kind === 'go' && !decision.plan.reads && decision.counted === undefined) {
         return await this.#act(arrival, decision, { before, started })
       }
+      if (before === undefined && mayRead(arrival, decision)) {
+        const reading = this.#perform(arrival.call, decision.plan)
+        started()
+        // Nothing is moved, and nothing is told before the signature is known to be right.
+        const { bytes } = this.#seal(arrival.call, await reading)
+        await requireValid(arrival)
+        return bytes
+      }
       await requireValid(arrival)
       await before
       // What is counted is judged again when the one before has been counted.
-      const now = this.#decide(arrival.call, arrival.direct)
+      const now = this.#judge.decide(arrival.call, arrival.direct)
       if (now.kind === 'refused') return this.#sign(arrival.call, now.refusal)
       if (now.kind === 'known') return now.receipt
       if (now.kind === 'cancel') return this.#cancel(arrival.call)
@@ -193,52 +194,6 @@ class Engine implements Callee {
     } finally {
       started()
     }
-  }
-
-  #decide(call: Call, direct: boolean): Decision {
-    const { clock, rights, signer, store, time } = this.#deps
-    const { caller, to, verb } = call
-    const own = equalBytes(caller, signer.key)
-    if (!own && !rights.isActive(caller)) return denied('It is not signed by a device of the home.')
-    if (!equalBytes(to, signer.key)) {
-      return refused({ status: 'refused', detail: 'It is for another device.' })
-    }
-    const known = this.#known(call)
-    if (known !== undefined) return known
-    const late = untimely(call, {
-      nowMs: clock.now(),
-      clock: time.quality(),
-      horizonMs: store.executed.horizonMs(caller),
-      direct,
-    })
-    if (late !== undefined) return refused(late)
-    if (verb === 'cancel') return { kind: 'cancel' }
-    const verdict = own
-      ? ({ allow: true } as const)
-      : rights.judge(caller, call, (counted) => store.executed.used(caller, counted))
-    if (!verdict.allow) return denied(verdict.why)
-    const plan = this.#plan(call)
-    if ('status' in plan) return refused(plan)
-    if ((this.#running.get(call.name) ?? 0) >= MAX_RUNNING) {
-      return refused({ status: 'busy', detail: 'Earlier calls of this have not ended.' })
-    }
-    return { kind: 'go', plan, counted: verdict.counted }
-  }
-
-  /** A call that came before, or was cancelled before it came. */
-  #known({ caller, id, nonce, verb }: Call): Decision | undefined {
-    const { executed } = this.#deps.store
-    const told = this.#ledger.told(id)
-    if (told !== undefined) return { kind: 'known', receipt: told }
-    if (verb === 'read') return undefined
-    const row = executed.find(caller, nonce)
-    if (row !== undefined && !equalBytes(row.id, id)) {
-      return refused({ status: 'refused', detail: 'Another call had the same nonce.' })
-    }
-    const receipt = row?.receipt ?? this.#acting.get(keyed(id))
-    if (receipt !== undefined) return { kind: 'known', receipt }
-    if (verb === 'cancel' || !executed.isCancelled(id, caller)) return undefined
-    return refused({ status: 'cancelled', detail: 'Its caller cancelled it.' })
   }
 
   /** Put it on disk, then do it. Nothing is awaited before the first of these. */
@@ -291,17 +246,11 @@ class Engine implements Callee {
     return this.#finish(no, call, await performing)
   }
 
-  #perform(call: Call, plan: Plan): Promise<Outcome> {
-    const { clock } = this.#deps
-    const { name } = call
-    const { outcome, over } = perform(plan, clock, this.#until)
-    this.#running.set(name, (this.#running.get(name) ?? 0) + 1)
-    void over.then(() => {
-      const left = (this.#running.get(name) ?? 1) - 1
-      if (left > 0) this.#running.set(name, left)
-      else this.#running.delete(name)
-    })
-    return outcome
+  async #perform({ name }: Call, plan: Plan): Promise<Outcome> {
+    const { outcome, over } = perform(plan, this.#deps.clock, this.#until)
+    const found = await outcome
+    if (found.status === 'timeout') this.#judge.hangs(name, over)
+    return found
   }
 
   #finish(no: number, call: Call, outcome: Outcome): Uint8Array {
@@ -313,7 +262,7 @@ class Engine implements Callee {
 
   #cancel(call: Call): Uint8Array {
     const { clock, store } = this.#deps
-    const id = fromHex(String(call.args))
+    const id = cancelledBy(call)
     if (this.#acting.has(keyed(id)) || store.executed.hasBegun(id, call.caller)) {
       return this.#sign(call, { status: 'failed', detail: 'It had begun already.' })
     }
@@ -332,7 +281,7 @@ class Engine implements Callee {
 
   /** Under which name only the last one counts; undefined where each does, or it would not act. */
   #coalesced(call: Call): string | undefined {
-    const decision = this.#decide(call, false)
+    const decision = this.#judge.decide(call, false)
     if (decision.kind !== 'go' || !decision.plan.coalesce) return undefined
     return `${keyed(call.caller)}/${call.verb}/${call.name}`
   }
@@ -355,54 +304,40 @@ class Engine implements Callee {
     return receipt.bytes
   }
 
-  #seal({ id, caller }: Pick<Call, 'id' | 'caller'>, { detail, result, status }: Outcome): Receipt {
-    const { clock, home, signer, time } = this.#deps
-    const about = {
-      ...{ call: id, caller, status, atMs: Math.max(0, clock.now()), clock: time.quality() },
-      ...(detail === undefined ? {} : { detail }),
-    }
-    if (result === undefined) return sealReceipt(about, home, signer)
-    try {
-      return sealReceipt({ ...about, result }, home, signer)
-    } catch {
-      const lost = 'It was done; its result cannot be told, being too large or no JSON.'
-      return sealReceipt({ ...about, detail: lost }, home, signer)
-    }
+  #seal(call: Call, outcome: Outcome): Receipt {
+    return receiptFor(this.#deps, call, outcome)
   }
 
   /** The process ended while it acted. */
   #interrupted(no: number, bytes: Uint8Array): void {
-    const { home, log } = this.#deps
+    const { home, log, store, verifier } = this.#deps
     const detail = 'It began before a restart; it may have acted.'
     try {
-      const call = reopenCall(bytes, home)
+      const call = openCall(bytes, { home, verifier })
       this.#ledger.finish(no, this.#seal(call, { status: 'failed', detail }))
     } catch (err) {
-      log.error({ err }, 'interrupted call cannot be read')
+      // Its signature had not been checked yet, so it had not acted.
+      log.warn({ err }, 'interrupted call was none')
+      store.executed.undo(no)
     }
   }
+}
+
+/** Actions that set this property, by what the device says of them now. */
+function changersOf(property: string, { actions }: ThingModel): string[] {
+  const all = Object.entries(actions)
+  return all.filter(([, one]) => one.changes?.includes(property)).map(([name]) => name)
+}
+
+/** The connection shows who asks, and nothing was counted. */
+function mayRead(
+  { direct }: Arrival,
+  decision: Decision,
+): decision is Extract<Decision, { kind: 'go' }> {
+  return direct && decision.kind === 'go' && decision.plan.reads && decision.counted === undefined
 }
 
 /** @throws IdentityError IDENTITY_BAD_SIGNATURE */
 async function requireValid({ verified }: Arrival): Promise<void> {
   if (!(await verified)) throw new IdentityError('IDENTITY_BAD_SIGNATURE', 'call')
-}
-
-function refused(refusal: Refusal): Decision {
-  return { kind: 'refused', refusal }
-}
-
-function denied(detail: string): Decision {
-  return refused({ status: 'denied', detail })
-}
-
-function whyRow(call: Call, receipt: Receipt): WhyRow {
-  const { args, caller, cause, id, name, verb } = call
-  const { atMs, callee, status } = receipt
-  return { id, caller, callee, verb, name, args, cause, status, atMs, call, receipt }
-}
-
-/** A row that is told by this device itself, or was verified. */
-export function readRow({ call, receipt }: CallRow, home: Uint8Array): WhyRow {
-  return whyRow(reopenCall(call, home), reopenReceipt(receipt, home))
 }

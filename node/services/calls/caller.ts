@@ -12,7 +12,8 @@ import {
   type Verb,
 } from '../../../protocols/calls/index.ts'
 import { IdentityError } from '../../../protocols/identity/index.ts'
-import { equalBytes, fromHex, toHex, WireError } from '../../../protocols/wire/index.ts'
+import { equalBytes, toHex, WireError } from '../../../protocols/wire/index.ts'
+import { cancelledBy } from './batch.ts'
 import type { CallRecord, CallsDeps, HeldView, WantedCall } from './calls.ts'
 import { createIssue } from './issue.ts'
 import type { Links } from './links.ts'
@@ -35,6 +36,8 @@ export interface CallerParts {
   /** Executes a call to this device itself. */
   readonly here: (bytes: Uint8Array) => Promise<Uint8Array>
   readonly tell: (record: CallRecord) => void
+  /** What this device signs is wrong, as nobody else can have made it. */
+  readonly distrust: (device: Uint8Array, error: IdentityError) => void
   /** Under which key only the last of several calls counts; undefined where each does. */
   readonly coalesceKey: (wanted: WantedCall) => string | undefined
 }
@@ -149,7 +152,12 @@ class Outgoing implements CallerSide {
     const { args, cause, name, to, verb } = wanted
     return sealCall(
       {
-        ...{ to, verb, name, nonce: random.bytes(16), ttlMs, epoch: epoch() },
+        to,
+        verb,
+        name,
+        nonce: random.bytes(16),
+        ttlMs,
+        epoch: epoch(),
         issuedMs: this.#issue.nowMs(to),
         ...(args === undefined ? {} : { args }),
         ...(cause === undefined ? {} : { cause }),
@@ -234,7 +242,28 @@ class Outgoing implements CallerSide {
       open.sent = true
       this.made.move(open, { state: 'sent' })
     }
-    this.#settle(open, this.#checked(call, await answer))
+    await this.#accept(open, await answer)
+  }
+
+  /**
+   * A receipt from the callee itself: the connection shows that it is from there, so whoever waits
+   * has it at once. It is written, told on and counted as proof when its signature was found right.
+   */
+  async #accept(open: Open, bytes: Uint8Array): Promise<void> {
+    const { home, verifier } = this.#deps
+    const { caller, id, to } = open.call
+    let verified = Promise.resolve(false)
+    const begin = (key: Uint8Array, signed: Uint8Array, signature: Uint8Array): boolean => {
+      verified = verifier.verifyLater(key, signed, signature)
+      return true
+    }
+    const expected = { call: id, caller, callee: to }
+    const receipt = openReceipt(bytes, { home, verifier: { verify: begin } }, expected)
+    this.made.answer(open, { state: stateBy(receipt), receipt })
+    if (await verified) return this.#settle(open, receipt)
+    const error = new IdentityError('IDENTITY_BAD_SIGNATURE', 'receipt')
+    this.#parts.distrust(to, error)
+    throw error
   }
 
   /** Whether to try again: after a while, with a connection, and in its time. */
@@ -266,11 +295,11 @@ class Outgoing implements CallerSide {
   }
 
   #settle(open: Open, receipt: Receipt): void {
-    const { args, verb } = open.call
+    const { verb } = open.call
     this.made.move(open, { state: stateBy(receipt), receipt })
     if (verb !== 'cancel' || receipt.status !== 'done') return
     // The callee will not execute it, whether or not it comes.
-    const cancelled = this.made.get(fromHex(String(args)))
+    const cancelled = this.made.get(cancelledBy(open.call))
     if (cancelled?.state === 'sent') this.made.move(cancelled, { state: 'cancelled' })
   }
 

@@ -78,7 +78,7 @@ export interface HeldView {
 }
 
 export interface CallsDeps {
-  readonly mesh: Pick<Mesh, 'key' | 'events' | 'serve' | 'open' | 'peers'>
+  readonly mesh: Pick<Mesh, 'key' | 'events' | 'serve' | 'open' | 'peers' | 'cut'>
   readonly store: CallStore
   readonly signer: Signer
   readonly verifier: LateVerifier
@@ -177,6 +177,8 @@ export interface CallEvents extends Record<string, unknown> {
   call: CallRecord
   /** This device executed something. */
   executed: WhyRow
+  /** A device answered over its own connection, and the signature was wrong. */
+  refused: { readonly device: Uint8Array; readonly code: string }
 }
 
 export interface Calls extends AsyncDisposable {

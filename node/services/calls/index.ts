@@ -5,14 +5,10 @@ export type {
   CallRecord,
   Calls,
   CallsDeps,
-  CallState,
-  Description,
-  HeldView,
-  Observed,
   Rights,
   Verdict,
   WantedCall,
   WhyRow,
 } from './calls.ts'
-export { THING_ERRORS, ThingError } from './thing.ts'
-export type { ChangeKind, Thing, ThingErrorCode } from './thing.ts'
+export { ThingError } from './thing.ts'
+export type { Thing } from './thing.ts'

@@ -3,6 +3,7 @@
  * bounded. A receipt that the disk does not take waits here, and is given out all the same.
  */
 import type { Call, Receipt } from '../../../protocols/calls/index.ts'
+import type { Clock } from '../../env.ts'
 import type { CallToKeep } from '../../storage/calls-executed.ts'
 import type { CallsDeps } from './calls.ts'
 import { keyed } from './keyed.ts'
@@ -41,95 +42,99 @@ const TOO_MANY: Refusal = {
 export function createLedger({ clock, log, store }: CallsDeps): Ledger {
   const { executed } = store
   const stock = createStock(executed, clock)
-  const told = new Map<string, Uint8Array>()
+  const answers = createAnswers()
+  const chores = createChores(clock)
   const unwritten = new Map<string, { readonly no: number; readonly receipt: Receipt }>()
-  const timers = new Map<() => void, () => void>()
 
-  /** Call `then` once after `ms`, unless it is to be called already. */
-  function later(ms: number, then: () => void): void {
-    if (timers.has(then)) return
-    const run = (): void => {
-      timers.delete(then)
-      then()
-    }
-    timers.set(then, clock.timer(ms, run))
-  }
-
-  function tell({ call, bytes }: Receipt): void {
-    told.set(keyed(call), bytes)
-    if (told.size <= MAX_TOLD) return
-    for (const oldest of told.keys()) {
-      told.delete(oldest)
-      return
-    }
-  }
-
-  function write(no: number, receipt: Receipt): boolean {
+  function attempt(what: string, work: () => void): boolean {
     try {
-      executed.finish(no, receipt.bytes)
+      work()
       return true
     } catch (err) {
-      log.error({ err }, 'receipt cannot be kept yet')
+      log.error({ err }, what)
       return false
     }
   }
+
+  const write = (no: number, receipt: Receipt): boolean =>
+    attempt('receipt cannot be kept yet', () => executed.finish(no, receipt.bytes))
+  const flush = (): void => void store.flush()
+  const tidy = (): unknown =>
+    attempt('old calls cannot be removed', () => executed.prune(clock.now(), HISTORY))
 
   function retry(): void {
     for (const [key, { no, receipt }] of unwritten) {
       if (!write(no, receipt)) break
       unwritten.delete(key)
     }
-    if (unwritten.size > 0) later(RETRY_MS, retry)
-  }
-
-  function flush(): void {
-    void store.flush()
-  }
-
-  function tidy(): void {
-    try {
-      executed.prune(clock.now(), HISTORY)
-    } catch (err) {
-      log.warn({ err }, 'old calls cannot be removed')
-    }
+    if (unwritten.size > 0) chores.later(RETRY_MS, retry)
   }
 
   return {
     begin(call, counted) {
       if (!stock.hasRoom(call.caller)) return TOO_MANY
-      try {
-        const no = executed.begin(kept(call), counted)
-        stock.add(call.caller)
-        return no
-      } catch (err) {
-        log.error({ err }, 'call cannot be recorded')
-        return NO_ROOM
-      }
+      let no: number | undefined
+      attempt('call cannot be recorded', () => (no = executed.begin(kept(call), counted)))
+      if (no === undefined) return NO_ROOM
+      stock.add(call.caller)
+      return no
     },
     finish(no, receipt) {
       if (!write(no, receipt)) {
         unwritten.set(keyed(receipt.call), { no, receipt })
-        later(RETRY_MS, retry)
+        chores.later(RETRY_MS, retry)
       }
-      later(FLUSH_MS, flush)
-      later(PRUNE_MS, tidy)
+      chores.later(FLUSH_MS, flush)
+      chores.later(PRUNE_MS, tidy)
     },
     keep(call, receipt) {
-      try {
-        executed.keep(kept(call), receipt.bytes)
-      } catch (err) {
-        log.error({ err }, 'call cannot be recorded')
-        tell(receipt)
-      }
+      const add = (): void => executed.keep(kept(call), receipt.bytes)
+      if (!attempt('call cannot be recorded', add)) answers.tell(receipt)
     },
-    tell,
-    told: (id) => told.get(keyed(id)) ?? unwritten.get(keyed(id))?.receipt.bytes,
+    tell: (receipt) => answers.tell(receipt),
+    told: (id) => answers.told(id) ?? unwritten.get(keyed(id))?.receipt.bytes,
     mayCancel: (caller) => executed.cancels(caller) < MAX_CANCELS,
     async close() {
       retry()
+      chores.close()
+      await store.flush()
+    },
+  }
+}
+
+function createAnswers(): Pick<Ledger, 'tell' | 'told'> {
+  const answers = new Map<string, Uint8Array>()
+  return {
+    tell({ call, bytes }) {
+      answers.set(keyed(call), bytes)
+      if (answers.size <= MAX_TOLD) return
+      for (const oldest of answers.keys()) {
+        answers.delete(oldest)
+        return
+      }
+    },
+    told: (id) => answers.get(keyed(id)),
+  }
+}
+
+/** What is to be done once after a while, however often it is asked for meanwhile. */
+function createChores(clock: Clock): {
+  later: (ms: number, work: () => unknown) => void
+  close: () => void
+} {
+  const timers = new Map<() => unknown, () => void>()
+  return {
+    later(ms, work) {
+      if (timers.has(work)) return
+      const run = (): void => {
+        timers.delete(work)
+        work()
+      }
+      timers.set(work, clock.timer(ms, run))
+    },
+    close() {
       for (const cancel of timers.values()) cancel()
       timers.clear()
-      await store.flush()
     },
   }
 }

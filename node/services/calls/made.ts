@@ -48,6 +48,11 @@ export interface Made {
   keep(open: Open): void
   /** It came further; told, and written soon. Does nothing once it has come to its end. */
   move(open: Open, progress: Progress): void
+  /**
+   * Whoever waits or looks has it now; `move` follows, which writes it and tells it on. Until then
+   * it counts as before after a restart.
+   */
+  answer(open: Open, progress: Progress): void
   /** As `move`, for one that came to its end without a receipt. */
   late(id: Uint8Array, receipt: (record: CallRecord) => Receipt): void
   /** It was never sent: forget it. */
@@ -60,6 +65,8 @@ export interface Made {
 }
 
 const MAX_OPEN = 4096
+/** What became of calls that are on disk is written after this, together. */
+const LATE_MS = 100
 const MAX_LISTED = 256
 /** Ended calls that are kept, and how often the others are removed. */
 const KEPT = 1000
@@ -81,134 +88,172 @@ interface Entry extends Open {
   readonly fail: (error: Error) => void
   /** On disk, in one state or another. */
   kept: boolean
+  answered?: Progress
 }
 
-export function madeBy(
-  { home, log, store: { made } }: Pick<CallsDeps, 'home' | 'log' | 'store'>,
-  tell: (record: CallRecord) => void,
-): Made {
-  const entries = new Map<string, Entry>()
-  const unwritten = new Set<Entry>()
-  let [scheduled, ended] = [false, 0]
+type Deps = Pick<CallsDeps, 'clock' | 'home' | 'log' | 'store'>
 
-  function enter(call: Call, rest: Pick<Open, 'holders' | 'sent' | 'state'>): Entry {
-    const { promise, resolve, reject } = Promise.withResolvers<CallRecord>()
-    promise.catch(() => undefined)
-    const entry = { call, ...rest, ended: promise, settle: resolve, fail: reject, kept: false }
-    entries.set(keyed(call.id), entry)
-    return entry
+export function madeBy(deps: Deps, tell: (record: CallRecord) => void): Made {
+  return new Book(deps, tell)
+}
+
+class Book implements Made {
+  readonly #deps: Deps
+  readonly #tell: (record: CallRecord) => void
+  readonly #entries = new Map<string, Entry>()
+  readonly #unwritten = new Set<Entry>()
+  #soon = false
+  #cancelLate: (() => void) | undefined
+  #ended = 0
+
+  constructor(deps: Deps, tell: (record: CallRecord) => void) {
+    this.#deps = deps
+    this.#tell = tell
+    for (const row of deps.store.made.open()) {
+      const { state, deliversByMs, holders } = recordOf(row, deps.home)
+      const call = reopenCall(row.call, deps.home)
+      const entry = this.#enter(call, { state, holders, sent: true })
+      Object.assign(entry, { kept: true, deliversByMs })
+    }
   }
 
-  for (const row of made.open()) {
-    const { state, deliversByMs, holders } = recordOf(row, home)
-    const entry = enter(reopenCall(row.call, home), { state, holders, sent: true })
-    Object.assign(entry, { kept: true, deliversByMs })
+  add(call: Call, state: CallState): Open {
+    if (this.#entries.size >= MAX_OPEN) {
+      throw new NodeError('NODE_CONFLICT', 'Too many calls of this device wait.', {
+        hint: 'Cancel some, or wait until devices have answered: kith calls.',
+      })
+    }
+    return this.#enter(call, { state, sent: false, holders: [] })
   }
 
-  function flush(): void {
-    scheduled = false
-    if (unwritten.size === 0) return
+  open(): Open[] {
+    return Array.from(this.#entries.values())
+  }
+
+  get(id: Uint8Array): Open | undefined {
+    return this.#entries.get(keyed(id))
+  }
+
+  record(id: Uint8Array): CallRecord | undefined {
+    const entry = this.#entries.get(keyed(id))
+    if (entry !== undefined) return recordNow({ ...entry, ...entry.answered })
+    const row = this.#stored(id)
+    return row === undefined ? undefined : recordOf(row, this.#deps.home)
+  }
+
+  keep(open: Open): void {
+    const entry = this.#entries.get(keyed(open.call.id))
+    if (entry === undefined) return
+    this.#deps.store.made.put([rowOf(entry)], true)
+    entry.kept = true
+    this.#tell(recordNow(entry))
+  }
+
+  answer(open: Open, progress: Progress): void {
+    const entry = this.#entries.get(keyed(open.call.id))
+    if (entry === undefined) return
+    entry.answered = progress
+    entry.settle(recordNow({ ...entry, ...progress }))
+  }
+
+  move(open: Open, progress: Progress): void {
+    const entry = this.#entries.get(keyed(open.call.id))
+    if (entry === undefined) return
+    Object.assign(entry, progress)
+    this.#write(entry)
+    const record = recordNow(entry)
+    if (!isUnderway(record)) {
+      this.#entries.delete(keyed(entry.call.id))
+      this.#ended++
+      entry.settle(record)
+    }
+    this.#tell(record)
+  }
+
+  late(id: Uint8Array, receipt: (record: CallRecord) => Receipt): void {
+    const row = this.#stored(id)
+    if (row === undefined || row.receipt !== undefined) return
+    const record = recordOf(row, this.#deps.home)
+    const found = receipt(record)
+    const state = stateBy(found)
+    this.#deps.store.made.put([{ ...row, state, ended: true, receipt: found.bytes }])
+    this.#tell({ ...record, state, receipt: found })
+  }
+
+  drop(open: Open, error: unknown): void {
+    const entry = this.#entries.get(keyed(open.call.id))
+    if (entry === undefined) return
+    this.#entries.delete(keyed(open.call.id))
+    this.#unwritten.delete(entry)
+    if (entry.kept) this.#deps.store.made.remove(open.call.id)
+    entry.fail(asError(error))
+  }
+
+  list(): CallRecord[] {
+    this.flush()
+    return this.#deps.store.made.list(MAX_LISTED).map((row) => this.#recordOf(row))
+  }
+
+  find(idPrefix: string): CallRecord {
+    this.flush()
+    if (!/^[0-9a-f]{1,64}$/.test(idPrefix)) throw notFound()
+    const [row, other] = this.#deps.store.made.find(idPrefix)
+    if (row === undefined) throw notFound()
+    if (other === undefined) return this.#recordOf(row)
+    throw new NodeError('NODE_AMBIGUOUS', 'More than one call begins so.', {
+      hint: 'Write more of its id, as kith calls shows it.',
+    })
+  }
+
+  flush(): void {
+    this.#cancelLate?.()
+    this.#cancelLate = undefined
+    this.#soon = false
+    if (this.#unwritten.size === 0) return
+    const { log, store } = this.#deps
     try {
-      made.put(Array.from(unwritten, rowOf))
-      for (const entry of unwritten) entry.kept = true
-      if (ended >= TRIM_EVERY) {
-        ended = 0
-        made.trim(KEPT)
+      store.made.put(Array.from(this.#unwritten, rowOf))
+      for (const entry of this.#unwritten) entry.kept = true
+      if (this.#ended >= TRIM_EVERY) {
+        this.#ended = 0
+        store.made.trim(KEPT)
       }
     } catch (err) {
       log.error({ err }, 'what became of calls cannot be kept')
     }
-    unwritten.clear()
+    this.#unwritten.clear()
+  }
+
+  #enter(call: Call, rest: Pick<Open, 'holders' | 'sent' | 'state'>): Entry {
+    const { promise, resolve, reject } = Promise.withResolvers<CallRecord>()
+    promise.catch(() => undefined)
+    const entry = { call, ...rest, ended: promise, settle: resolve, fail: reject, kept: false }
+    this.#entries.set(keyed(call.id), entry)
+    return entry
   }
 
   /** A read that nobody holds leaves nothing behind. */
-  function write(entry: Entry): void {
+  #write(entry: Entry): void {
     if (entry.call.verb === 'read' && !entry.kept) return
-    unwritten.add(entry)
-    if (scheduled) return
-    scheduled = true
-    setImmediate(flush)
-  }
-
-  function move(open: Open, progress: Progress): void {
-    const entry = entries.get(keyed(open.call.id))
-    if (entry === undefined) return
-    Object.assign(entry, progress)
-    write(entry)
-    const record = recordNow(entry)
-    if (!isUnderway(record)) {
-      entries.delete(keyed(entry.call.id))
-      ended++
-      entry.settle(record)
+    this.#unwritten.add(entry)
+    if (entry.receipt !== undefined && entry.kept) {
+      // Until then it counts as sent: after a restart the same receipt is asked for again.
+      this.#cancelLate ??= this.#deps.clock.timer(LATE_MS, () => this.flush())
+    } else if (!this.#soon) {
+      this.#soon = true
+      setImmediate(() => this.flush())
     }
-    tell(record)
   }
 
-  function stored(id: Uint8Array): MadeCall | undefined {
-    flush()
-    return made.get(id)
+  #recordOf(row: MadeCall): CallRecord {
+    const entry = this.#entries.get(keyed(row.id))
+    if (entry?.answered !== undefined) return recordNow({ ...entry, ...entry.answered })
+    return recordOf(row, this.#deps.home)
   }
 
-  return {
-    add(call, state) {
-      if (entries.size >= MAX_OPEN) {
-        throw new NodeError('NODE_CONFLICT', 'Too many calls of this device wait.', {
-          hint: 'Cancel some, or wait until devices have answered: kith calls.',
-        })
-      }
-      const entry = enter(call, { state, sent: false, holders: [] })
-      return entry
-    },
-    open: () => Array.from(entries.values()),
-    get: (id) => entries.get(keyed(id)),
-    record(id) {
-      const entry = entries.get(keyed(id))
-      if (entry !== undefined) return recordNow(entry)
-      const row = stored(id)
-      return row === undefined ? undefined : recordOf(row, home)
-    },
-    keep(open) {
-      const entry = entries.get(keyed(open.call.id))
-      if (entry === undefined) return
-      made.put([rowOf(entry)], true)
-      entry.kept = true
-      tell(recordNow(entry))
-    },
-    move,
-    late(id, receipt) {
-      const row = stored(id)
-      if (row === undefined || row.receipt !== undefined) return
-      const record = recordOf(row, home)
-      const found = receipt(record)
-      const state = stateBy(found)
-      made.put([{ ...row, state, ended: true, receipt: found.bytes }])
-      tell({ ...record, state, receipt: found })
-    },
-    drop(open, error) {
-      const entry = entries.get(keyed(open.call.id))
-      if (entry === undefined) return
-      entries.delete(keyed(open.call.id))
-      unwritten.delete(entry)
-      if (entry.kept) made.remove(open.call.id)
-      entry.fail(asError(error))
-    },
-    list() {
-      flush()
-      return made.list(MAX_LISTED).map((row) => recordOf(row, home))
-    },
-    find(idPrefix) {
-      flush()
-      if (!/^[0-9a-f]{1,64}$/.test(idPrefix)) throw notFound()
-      const [row, other] = made.find(idPrefix)
-      if (row === undefined) throw notFound()
-      if (other !== undefined) {
-        throw new NodeError('NODE_AMBIGUOUS', 'More than one call begins so.', {
-          hint: 'Write more of its id, as kith calls shows it.',
-        })
-      }
-      return recordOf(row, home)
-    },
-    flush,
+  #stored(id: Uint8Array): MadeCall | undefined {
+    this.flush()
+    return this.#deps.store.made.get(id)
   }
 }
 

@@ -8,9 +8,10 @@ import {
   serveCalls,
   type CallRow,
 } from '../../../protocols/calls/index.ts'
-import { equalBytes } from '../../../protocols/wire/index.ts'
+import type { IdentityError } from '../../../protocols/identity/index.ts'
+import { equalBytes, toHex } from '../../../protocols/wire/index.ts'
 import { createEmitter } from '../../events.ts'
-import { createCallee, readRow, type Callee } from './callee.ts'
+import { createCallee, type Callee } from './callee.ts'
 import { createCallerSide } from './caller.ts'
 import type {
   CallEvents,
@@ -23,6 +24,7 @@ import type {
 } from './calls.ts'
 import { createLinks, type Links } from './links.ts'
 import { observed } from './observing.ts'
+import { readRow } from './receipts.ts'
 
 export async function joinCalls(deps: CallsDeps, signal: AbortSignal): Promise<Calls> {
   signal.throwIfAborted()
@@ -38,6 +40,7 @@ export async function joinCalls(deps: CallsDeps, signal: AbortSignal): Promise<C
       links,
       here: (bytes) => callee.answer(bytes, signer.key),
       tell: (record) => events.emit('call', record),
+      distrust: (device, err) => distrust(deps, events, device, err),
       coalesceKey: (wanted) => coalesceKey(deps, wanted),
     },
     until,
@@ -49,15 +52,9 @@ export async function joinCalls(deps: CallsDeps, signal: AbortSignal): Promise<C
         peer,
         clock,
         answer: (bytes) => callee.answer(bytes, peer),
-        describe: () => {
-          if (!rights.isActive(peer)) throw new CallsError('CALLS_FORBIDDEN')
-          return deps.describe(peer)
-        },
+        describe: () => deps.describe(requireActive(deps, peer)),
         observe: (_, name, observing) => observed(deps, peer, name, observing),
-        why: (_, name, limit) => {
-          if (!rights.isActive(peer)) throw new CallsError('CALLS_FORBIDDEN')
-          return callee.why(peer, name, limit)
-        },
+        why: (_, name, limit) => callee.why(requireActive(deps, peer), name, limit),
         onFailure: (err) => log.error({ err }, 'question cannot be answered'),
       },
       AbortSignal.any([until, streamSignal]),
@@ -83,6 +80,23 @@ export async function joinCalls(deps: CallsDeps, signal: AbortSignal): Promise<C
       await callee.done()
     },
   }
+}
+
+function distrust(
+  { log, mesh }: CallsDeps,
+  events: Calls['events'],
+  device: Uint8Array,
+  err: IdentityError,
+): void {
+  log.error({ err, device: toHex(device) }, 'receipt of a device is signed wrongly')
+  events.emit('refused', { device, code: err.code })
+  mesh.cut(device)
+}
+
+/** @throws CallsError CALLS_FORBIDDEN */
+function requireActive({ rights }: CallsDeps, peer: Uint8Array): Uint8Array {
+  if (!rights.isActive(peer)) throw new CallsError('CALLS_FORBIDDEN')
+  return peer
 }
 
 async function describe(

@@ -30,11 +30,14 @@ import { asError } from '../../errors.ts'
 import { createEmitter, type Emitter } from '../../events.ts'
 import type { Mesh } from '../../mesh/mesh.ts'
 import { describeChanges } from './changes.ts'
+import { faultOf, removedSigners } from './faults.ts'
 import type { Journal } from '../../journal.ts'
 
 export interface MembersEvents extends Record<string, unknown> {
   /** The home is not what it was: ops came, or a grant ran out. */
   change: HomeState
+  /** A device sent, or signed, what no honest one does: for incident reports. */
+  refused: { readonly device: Uint8Array; readonly code: string }
 }
 
 export interface MembersDeps {
@@ -200,42 +203,55 @@ class MembersService implements Members {
 
   async #exchange(channel: Channel, peer: Uint8Array): Promise<void> {
     const { ops, clock, log } = this.#deps
-    let received = 0
+    let received: readonly Op[] = []
     let over = false
+    const took = (): void => {
+      const taken = received
+      received = []
+      if (taken.length > 0) this.#changed(peer, taken)
+    }
     try {
-      received += this.#save([])
+      received = this.#save([])
       const result = await syncMembers(channel, {
         ops,
         clock,
         store: (added) => {
-          received += this.#save(added)
+          received = [...received, ...this.#save(added)]
           // Frames that came before a reset are still read after our own side has failed.
-          if (over) this.#changed(peer)
+          if (over) took()
         },
+        onWrong: (code) => this.events.emit('refused', { device: peer, code }),
       })
       if (result.refused > 0) {
         log.warn({ device: peerIdOf(peer), refused: result.refused }, 'membership ops refused')
       }
+    } catch (error) {
+      const code = faultOf(error)
+      if (code !== undefined) this.events.emit('refused', { device: peer, code })
+      throw error
     } finally {
       over = true
       // What was stored counts, whether or not the exchange ended well.
-      if (received > 0) this.#changed(peer)
+      took()
     }
   }
 
-  /** Put `added`, and what the disk refused before, on disk. Returns how many ops that were. */
-  #save(added: readonly Op[]): number {
-    this.#unsaved = [...this.#unsaved, ...added]
-    const { length } = this.#unsaved
-    if (length > 0) this.#deps.store(this.#unsaved)
+  /** Put `added`, and what the disk refused before, on disk. Returns all of that. */
+  #save(added: readonly Op[]): readonly Op[] {
+    const unsaved = [...this.#unsaved, ...added]
+    this.#unsaved = unsaved
+    if (unsaved.length > 0) this.#deps.store(unsaved)
     this.#unsaved = []
-    return length
+    return unsaved
   }
 
   /** Take in what the set holds now, and tell everyone but `source`, who told us. */
-  #changed(source?: Uint8Array): void {
+  #changed(source?: Uint8Array, received: readonly Op[] = []): void {
     const before = this.#state
     this.#state = reduce(this.ops)
+    for (const device of removedSigners(received, this.#state)) {
+      this.events.emit('refused', { device, code: 'MEMBERS_REMOVED_KEY' })
+    }
     this.#watchExpiry()
     for (const { type, data } of describeChanges(before, this.#state)) {
       this.#deps.journal.record(type, data)

@@ -1,6 +1,6 @@
 /** Rules: when a sensor says so, call. */
 export { BUDGET, NEW_RULE, step } from './machine.ts'
-export type { RuleEvent, RuleState, RuleStep } from './machine.ts'
+export type { RuleEvent, RuleState } from './machine.ts'
 export { FRESH_MS, MAX_RUNNING, startRules } from './rules.ts'
 export type {
   Measured,
@@ -9,6 +9,5 @@ export type {
   RuleOutcome,
   Rules,
   RulesDeps,
-  RuleView,
   RuleWish,
 } from './rules.ts'

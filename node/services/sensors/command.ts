@@ -2,10 +2,9 @@ import type { SettingsOf } from '../../config-sensors.ts'
 import type { Clock } from '../../env.ts'
 import { asError } from '../../errors.ts'
 import { linesOf, outputOf } from '../../machine/program.ts'
-import { jsonAt, textAt } from '../../machine/text.ts'
+import { jsonAt, textAt, valueFrom } from '../../machine/values.ts'
 import type { Reader } from './file.ts'
 import type { SensorInfo, StreamSource } from './source.ts'
-import { valueFrom } from './values.ts'
 
 type Settings = SettingsOf<'command'>
 

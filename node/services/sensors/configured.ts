@@ -1,5 +1,5 @@
 /** Sources from the tables `[sensor.NAME]` of the settings. One table is one source with one sensor. */
-import type { SensorSettings } from '../../config-sensors.ts'
+import { isQuick, type SensorSettings } from '../../config-sensors.ts'
 import type { Clock } from '../../env.ts'
 import type { Brokers } from '../../machine/brokers.ts'
 import { createQueue, type Queue } from '../../machine/queue.ts'
@@ -41,13 +41,13 @@ export function configuredSources(
 function partFor(settings: SensorSettings, shared: Shared): Part {
   switch (settings.type) {
     case 'file':
-      return fileSensor(settings)
+      return fileSensor(settings, shared)
     case 'w1':
       return w1Sensor(settings, shared)
     case 'iio':
       return iioSensor(settings, shared)
     case 'gpio':
-      return gpioSensor(settings)
+      return gpioSensor(settings, shared)
     case 'command':
       return settings.format === 'ndjson'
         ? commandStream(settings, shared)
@@ -71,7 +71,7 @@ function sourceFrom(settings: SensorSettings, part: Part): SensorSource {
     asked: true,
     pace: {
       intervalMs: settings.interval,
-      deadband: settings.deadband,
+      deadband: settings.deadband ?? (isQuick(settings) ? 0 : undefined),
       resolution: settings.resolution,
       heartbeatMs: settings.heartbeat,
     },
@@ -83,6 +83,7 @@ function sourceFrom(settings: SensorSettings, part: Part): SensorSource {
       read: async (signal = new AbortController().signal) => [
         { ...labelled, value: await part.read(signal) },
       ],
+      ...(part.watch === undefined ? {} : { watch: part.watch }),
     }
   }
   const run = (sink: Sink, signal: AbortSignal): Promise<void> =>

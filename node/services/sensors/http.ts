@@ -1,10 +1,9 @@
 import type { SettingsOf } from '../../config-sensors.ts'
 import type { Clock } from '../../env.ts'
 import { askHttp } from '../../machine/http.ts'
-import { jsonAt } from '../../machine/text.ts'
+import { jsonAt, valueFrom } from '../../machine/values.ts'
 import type { Reader } from './file.ts'
 import type { SensorInfo } from './source.ts'
-import { valueFrom } from './values.ts'
 
 /** A value in the JSON that a server answers. */
 export function httpSensor(

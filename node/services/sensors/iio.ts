@@ -3,9 +3,9 @@ import { join } from 'node:path'
 
 import type { SettingsOf } from '../../config-sensors.ts'
 import { readSmallFile } from '../../machine/bounded.ts'
+import { valueFrom } from '../../machine/values.ts'
 import type { Reader } from './file.ts'
 import type { SensorInfo } from './source.ts'
-import { valueFrom } from './values.ts'
 
 /** The kernel's units (Documentation/ABI/testing/sysfs-bus-iio) in those of SenML. */
 const UNITS: Readonly<Record<string, { readonly unit: string; readonly factor: number }>> = {

@@ -3,9 +3,8 @@ import type { Clock } from '../../env.ts'
 import { asError } from '../../errors.ts'
 import type { Brokers, Message } from '../../machine/brokers.ts'
 import { createBudget } from '../../machine/budget.ts'
-import { jsonAt } from '../../machine/text.ts'
+import { jsonAt, valueFrom } from '../../machine/values.ts'
 import type { SensorInfo, StreamSource } from './source.ts'
-import { valueFrom } from './values.ts'
 
 /** What one topic may bring. */
 const FLOOD = { bytes: 4 * 2 ** 20, windowMs: 10_000 }

@@ -1,6 +1,6 @@
 import type { SettingsOf } from '../../config-sensors.ts'
+import { valueFrom } from '../../machine/values.ts'
 import type { PushSource, Sink } from './source.ts'
-import { valueFrom } from './values.ts'
 
 /** Filled by other programs of this machine, through `kith sensors push`. */
 export function pushSource(settings: SettingsOf<'push'>): Pick<PushSource, 'run' | 'push'> {

@@ -41,6 +41,8 @@ interface Common {
 export interface PolledSource extends Common {
   /** Measure once. Rejects where the machine does not answer; sensors that are gone are left out. */
   read(signal?: AbortSignal): Promise<Sample[]>
+  /** Tell, until `signal` aborts, when it is worth a reading between the regular ones. */
+  watch?(onChange: () => void, signal: AbortSignal): void
 }
 
 /** Where a source that speaks by itself puts what it says. */

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import type { SettingsOf } from '../../config-sensors.ts'
 import { readSmallFile } from '../../machine/bounded.ts'
 import type { Queue } from '../../machine/queue.ts'
+import { valueFrom } from '../../machine/values.ts'
 import type { Reader } from './file.ts'
 import type { SensorInfo } from './source.ts'
-import { valueFrom } from './values.ts'
 
 /**
  * A DS18B20 or its kin on a 1-wire bus (kernel: Documentation/w1/slaves/w1_therm.rst). A reading holds

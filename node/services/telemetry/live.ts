@@ -34,6 +34,8 @@ export interface KeptPack {
 export interface TelemetryEvents extends Record<string, unknown> {
   /** A sensor of this device said so, just now. It may not get into the log. */
   measured: Reading
+  /** A sensor of this device was switched on or off. */
+  chosen: { readonly sensor: string; readonly on: boolean }
   reading: LiveReading
   pack: KeptPack
   /** Packs that are newly known to be missing, both ends included. */

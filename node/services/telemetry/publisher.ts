@@ -22,7 +22,7 @@ import type { PackStore } from '../../storage/packs.ts'
 import type { Timekeeper } from '../../timekeeper.ts'
 
 export interface PublisherDeps {
-  readonly store: Pick<PackStore, 'appendOwn' | 'bornMs'>
+  readonly store: Pick<PackStore, 'appendOwn' | 'bornMs' | 'file'>
   readonly signer: Signer
   /** Home id, 32 bytes. */
   readonly home: Uint8Array
@@ -43,7 +43,7 @@ export interface Publisher {
   add(readings: readonly Reading[]): void
   /** Make packs of all that waits. False where the disk refused; nothing is lost by that yet. */
   flush(): boolean
-  /** Stop the timer. What waits stays until `flush`. */
+  /** Stop the timers. What waits stays until `flush`. */
   close(): void
 }
 
@@ -51,6 +51,8 @@ export interface Publisher {
 const MAX_WAITING = 16 * BOUNDS.maxReadings
 /** A reading that is older when it comes has its time from elsewhere than an unset clock. */
 const MAX_AGE_MS = 3_600_000
+/** Rows for questions about the past are written once the pack is on its way to those who wait. */
+const FILE_AFTER_MS = 5
 
 interface Waiting {
   readonly reading: Reading
@@ -81,6 +83,7 @@ class OwnLog implements Publisher {
   /** The disk refused the last pack: only the timer tries again. */
   #refused = false
   #cancelTimer: (() => void) | undefined
+  #cancelFiling: (() => void) | undefined
 
   constructor(deps: PublisherDeps, onPack: (pack: Pack) => void) {
     this.#deps = deps
@@ -98,7 +101,7 @@ class OwnLog implements Publisher {
   }
 
   flush(): boolean {
-    this.close()
+    this.#stopTimer()
     while (this.#waiting.length > 0) {
       const taken = this.#waiting.slice(0, fitting(this.#waiting))
       const pack = this.#append(taken)
@@ -109,14 +112,33 @@ class OwnLog implements Publisher {
       }
       this.#waiting.splice(0, taken.length)
       this.#onPack(pack)
+      this.#fileSoon()
     }
     this.#waitingBytes = PACK_OVERHEAD_BYTES
     return true
   }
 
   close(): void {
+    this.#stopTimer()
+    this.#cancelFiling?.()
+    this.#cancelFiling = undefined
+  }
+
+  #stopTimer(): void {
     this.#cancelTimer?.()
     this.#cancelTimer = undefined
+  }
+
+  #fileSoon(): void {
+    this.#cancelFiling ??= this.#deps.clock.timer(FILE_AFTER_MS, () => {
+      this.#cancelFiling = undefined
+      try {
+        this.#deps.store.file()
+      } catch (error) {
+        // They are written with the next pack, or at the next start.
+        this.#deps.log.warn({ err: error }, 'rows of readings cannot be written yet')
+      }
+    })
   }
 
   #take(reading: Reading, { undated, monoMs, wallMs }: Moment): void {

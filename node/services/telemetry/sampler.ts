@@ -64,6 +64,9 @@ export interface Sampler {
 }
 
 const MIN_INTERVAL_MS = 1000
+const DESCRIBED_MS = 1000
+/** The shortest time between two readings of what is watched. */
+const WATCHED_MS = 20
 /** Where a source fails again and again it is asked less often, but this often. */
 const LONGEST_WAIT_MS = 60_000
 /** Wait before a stream that broke is started again, doubled each time up to the longest. */
@@ -86,7 +89,11 @@ class SourceSampler implements Sampler {
   readonly #choice = new Map<string, boolean>()
   readonly #newest = new Map<string, Reading>()
   readonly #troubles: Troubles
-  readonly #busy = new Set<SensorSource>()
+  /** Sources that are being read, each with when that began, monotonic. */
+  readonly #busy = new Map<SensorSource, number>()
+  readonly #said = new Map<SensorSource, { readonly infos: SensorInfo[]; readonly atMs: number }>()
+  /** Sources that are being read and have changed meanwhile. */
+  readonly #changed = new Set<SensorSource>()
   readonly #outlets = new Map<SensorSource, Outlet>()
   /** Streams that run, and how to stop each. */
   readonly #running = new Map<StreamSource, AbortController>()
@@ -100,11 +107,8 @@ class SourceSampler implements Sampler {
     for (const source of deps.sources) {
       const { pace } = source
       if (pace === undefined) continue
-      // A polled source keeps its time by itself.
-      const spacingMs = 'read' in source ? 0 : (pace.intervalMs ?? 0)
-      const outlet = createOutlet({ pace, spacingMs, clock: deps.clock }, (reading) =>
-        onReadings([reading]),
-      )
+      const spacing = { pace, spacingMs: spacingOf(source), clock: deps.clock }
+      const outlet = createOutlet(spacing, (reading) => onReadings([reading]))
       this.#outlets.set(source, outlet)
     }
   }
@@ -193,9 +197,15 @@ class SourceSampler implements Sampler {
     return this.#describe(source).some(({ name }) => this.#isOn(source, name))
   }
 
+  /** What the machine has is looked at once in a second, however often it is asked for. */
   #describe(source: SensorSource): SensorInfo[] {
+    const nowMs = this.#deps.clock.monotonic()
+    const said = this.#said.get(source)
+    if (said !== undefined && nowMs - said.atMs < DESCRIBED_MS) return said.infos
     try {
-      return source.describe()
+      const infos = source.describe()
+      this.#said.set(source, { infos, atMs: nowMs })
+      return infos
     } catch (error) {
       this.#troubles.report(source.id, asError(error))
       return []
@@ -205,7 +215,8 @@ class SourceSampler implements Sampler {
   async #poll(source: PolledSource, signal: AbortSignal, onFirst: () => void): Promise<void> {
     const { clock, intervalMs } = this.#deps
     let then: (() => void) | undefined = onFirst
-    const everyMs = Math.max(MIN_INTERVAL_MS, source.pace?.intervalMs ?? intervalMs)
+    const everyMs = source.pace?.intervalMs ?? Math.max(MIN_INTERVAL_MS, intervalMs)
+    this.#watch(source, signal)
     const mostSkips = Math.max(0, Math.floor(LONGEST_WAIT_MS / everyMs) - 1)
     let skips = 0
     while (!signal.aborted) {
@@ -219,6 +230,15 @@ class SourceSampler implements Sampler {
       }
       await clock.sleep(everyMs, signal)
     }
+  }
+
+  /** Read at once when it says so; once more where it says so meanwhile. */
+  #watch(source: PolledSource, signal: AbortSignal): void {
+    const changed = (): void => {
+      if (this.#busy.has(source)) this.#changed.add(source)
+      else void this.#read(source, signal)
+    }
+    source.watch?.(changed, signal)
   }
 
   async #follow(source: StreamSource, signal: AbortSignal): Promise<void> {
@@ -274,14 +294,16 @@ class SourceSampler implements Sampler {
   }
 
   async #read(source: PolledSource, signal?: AbortSignal): Promise<void> {
-    if (this.#busy.has(source)) {
+    const { clock } = this.#deps
+    const [askedMs, startMs] = [clock.now(), clock.monotonic()]
+    const sinceMs = this.#busy.get(source)
+    if (sinceMs !== undefined) {
+      if (startMs - sinceMs < PROMPT_MS) return
       this.#troubles.report(source.id, new Error('the last reading has not come yet'))
       return
     }
     if (!this.#wants(source)) return
-    this.#busy.add(source)
-    const { clock } = this.#deps
-    const [askedMs, startMs] = [clock.now(), clock.monotonic()]
+    this.#busy.set(source, startMs)
     try {
       const samples = await source.read(signal)
       const prompt = clock.monotonic() - startMs < PROMPT_MS
@@ -290,6 +312,7 @@ class SourceSampler implements Sampler {
       if (signal?.aborted !== true) this.#troubles.report(source.id, asError(error))
     } finally {
       this.#busy.delete(source)
+      if (this.#changed.delete(source)) void this.#read(source, signal)
     }
   }
 
@@ -303,6 +326,12 @@ class SourceSampler implements Sampler {
     if (outlet === undefined) this.#onReadings(readings)
     else for (const reading of readings) outlet.offer(reading)
   }
+}
+
+/** A polled source keeps its time by itself, but for changes that it tells of. */
+function spacingOf(source: SensorSource): number {
+  if ('read' in source) return source.watch === undefined ? 0 : WATCHED_MS
+  return source.pace?.intervalMs ?? 0
 }
 
 function newestOf(reading: Reading | undefined): Pick<SensorState, 'value' | 'atMs'> {

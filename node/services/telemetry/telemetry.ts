@@ -23,6 +23,7 @@ import type { Fork } from '../../storage/pack-logs.ts'
 import type { GapRow, PackStore } from '../../storage/packs.ts'
 import type { Unplaced } from '../../storage/placing.ts'
 import type { BucketRow, HistoryQuery, ReadingRow } from '../../storage/readings.ts'
+import { seldom } from '../../seldom.ts'
 import type { Timekeeper } from '../../timekeeper.ts'
 import type { SensorSource } from '../sensors/index.ts'
 import { ageClock } from './age.ts'
@@ -158,7 +159,7 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
 
   return {
     ...asked(deps, shared.shelf),
-    ...measured(sampler),
+    ...measured(sampler, events),
     progress: (device) => follower.progress(device),
     events,
     first: first.promise,
@@ -197,7 +198,9 @@ function partsOf(deps: TelemetryDeps, shared: Shared, signal: AbortSignal): Part
     for (const reading of readingsOf(pack)) events.emit('reading', reading)
   }
 
-  const publisher = createPublisher({ ...deps, maxWaitMs: settings.maxWaitMs }, (own) => {
+  // A full disk refuses every pack, and there may be one each second.
+  const ownLog = { ...deps, log: seldom(deps.log, clock), maxWaitMs: settings.maxWaitMs }
+  const publisher = createPublisher(ownLog, (own) => {
     const pack = ownPack(own, clock.now())
     events.emit('pack', pack)
     show(pack)
@@ -256,11 +259,18 @@ function asked(
 }
 
 /** What only the sampler knows. */
-function measured(sampler: Sampler): Pick<Telemetry, 'push' | 'sensors' | 'setEnabled'> {
+function measured(
+  sampler: Sampler,
+  events: Shared['events'],
+): Pick<Telemetry, 'push' | 'sensors' | 'setEnabled'> {
   return {
     push: (values) => sampler.push(values),
     sensors: () => sampler.sensors(),
-    setEnabled: (sensor, on) => sampler.setEnabled(sensor, on),
+    setEnabled(sensor, on) {
+      const known = sampler.setEnabled(sensor, on)
+      if (known) events.emit('chosen', { sensor, on })
+      return known
+    },
   }
 }
 
