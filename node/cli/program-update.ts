@@ -15,6 +15,7 @@ const onOff = oneOf(['on', 'off'])
 export function addUpdates(program: Command, run: Run): void {
   const update = program.command('update').description('releases that spread from device to device')
   addMaking(program, update, run)
+  addSigning(update, run)
   addSeeing(update, run)
   addDeciding(update, run)
   addFiles(update, run)
@@ -74,6 +75,10 @@ function addMaking(program: Command, update: Command, run: Run): void {
         { long: true, takesVersion: true },
       ),
     )
+}
+
+function addSigning(update: Command, run: Run): void {
+  const load = async () => import('./commands/update-publish.ts')
   update
     .command('sign')
     .argument('<file>', 'a list of releases or a root that waits for signatures')
@@ -112,7 +117,7 @@ function addSeeing(update: Command, run: Run): void {
 }
 
 function addDeciding(update: Command, run: Run): void {
-  const load = async () => import('./commands/update.ts')
+  const load = async () => import('./commands/update-decide.ts')
   update
     .command('pause')
     .argument('[name]')

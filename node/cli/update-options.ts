@@ -26,7 +26,7 @@ export function targetFrom(said: readonly string[]): Target {
   const found = { hardware: [] as string[], arch: [] as string[], groups: [] as string[] }
   const requires: { name: string; version: string }[] = []
   for (const word of said.flatMap((one) => one.split(','))) {
-    const [key = '', value = ''] = cut(word, '=')
+    const [key, value] = cut(word, '=')
     const [name, version] = cut(value, ':')
     if (value === '') throw usage(`--for ${word}: it is KEY=VALUE.`)
     if (key === 'hardware' || key === 'arch') found[key].push(value)

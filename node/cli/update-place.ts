@@ -38,6 +38,19 @@ export function channelOf(
   })
 }
 
+/** A build's number, or a version that is listed. */
+export async function buildOf(cli: Cli, name: string, which: string): Promise<number> {
+  const { channels } = await cli.client.updates()
+  const known = channels.flatMap(({ releases }) => releases).filter((one) => one.name === name)
+  const found =
+    known.find(({ version }) => version === which) ??
+    known.find(({ build }) => String(build) === which)
+  if (found !== undefined) return found.build
+  throw new NodeError('NODE_NOT_FOUND', `No channel lists ${name} ${which}.`, {
+    hint: 'See what there is with: kith update list',
+  })
+}
+
 /** A line on a terminal that is written over; `end` leaves it clean. */
 export interface ProgressLine {
   show(text: string): void

@@ -9,13 +9,19 @@ import { peerIdOf } from '../../protocols/identity/index.ts'
 import { permits, type Device } from '../../protocols/members/index.ts'
 import { updatePolicyIn, type UpdatePolicy } from '../../protocols/update/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
+import type { Logger } from '../log.ts'
 import { openTree } from '../release/index.ts'
 import { createInstaller, createInstalls, type Installs } from '../services/install/index.ts'
 import { startExchange } from '../services/update/exchange.ts'
 import { startPublisher, type Publisher } from '../services/update/publisher.ts'
-import { startUpdates, type Installing, type Updates } from '../services/update/update.ts'
+import {
+  startUpdates,
+  type Installing,
+  type Updates,
+  type UpdatesDeps,
+} from '../services/update/update.ts'
 import { openBlobs, type BlobStore } from '../storage/blobs.ts'
-import { updateFolders } from '../update-folders.ts'
+import { updateFolders, type UpdateFolders } from '../update-folders.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
 
@@ -30,64 +36,25 @@ export interface HomeUpdates extends AsyncDisposable {
 const MIN_FREE_BYTES = 256 * 1024 * 1024
 const MAX_MODEL = 64
 
+type Parts = Pick<Home, 'members' | 'mesh' | 'time' | 'telemetry'>
+
 export async function updatesOf(
   base: DeviceBase,
-  home: Pick<Home, 'members' | 'mesh' | 'time' | 'telemetry'>,
+  home: Parts,
   signal: AbortSignal,
 ): Promise<HomeUpdates> {
-  const { config, clock, random, log: parent, signer, verifier } = base
-  const { members, mesh, time } = home
+  const { config, clock } = base
   const folders = updateFolders(config.paths, config.update.folder)
-  const log = parent.child({ part: 'update' })
-  const maxBytes = config.update.max_bytes
+  const log = base.log.child({ part: 'update' })
   const blobs = await openBlobs({
     folder: folders.chunks,
-    maxBytes,
+    maxBytes: config.update.max_bytes,
     minFreeBytes: MIN_FREE_BYTES,
     clock,
   })
   const policy = policyOf(base, home)
-  const takes = (key: Uint8Array): boolean => takesUpdates(members.active(), key)
   const updates = await startUpdates(
-    {
-      folder: folders.state,
-      workFolder: folders.work,
-      home: members.home,
-      signer,
-      verifier,
-      clock,
-      log,
-      time: () => ({ nowMs: clock.now(), floorMs: time.floorMs(), quality: time.quality() }),
-      policy,
-      devices: () =>
-        members.active().flatMap(({ key, role }) => (permits(role, 'update') ? [key] : [])),
-      blobs,
-      exchange: (parts, until) =>
-        startExchange(
-          {
-            ...parts,
-            mesh,
-            blobs,
-            clock,
-            random,
-            log,
-            home: members.home,
-            verifier,
-            allows: takes,
-            isMember: takes,
-          },
-          until,
-        ),
-      installs: installing(base, home, folders.installed),
-      facts: {
-        hardware: [...modelLabels(), ...config.update.hardware],
-        arch: [...new Set([process.arch, machine()])],
-        busy: () => existsSync(folders.busy),
-        minute: () => minuteOf(clock.now()),
-        memoryBytes: () => Math.floor(freemem() / 4),
-      },
-      installing: config.update.install,
-    },
+    serviceDeps(base, home, { folders, blobs, policy, log }),
     signal,
   )
   const publisher = startPublisher(
@@ -111,6 +78,43 @@ export async function updatesOf(
       await updates[Symbol.asyncDispose]()
       await blobs[Symbol.asyncDispose]()
     },
+  }
+}
+
+interface Own extends Pick<HomeUpdates, 'blobs' | 'policy'> {
+  readonly folders: UpdateFolders
+  readonly log: Logger
+}
+
+function serviceDeps(
+  base: DeviceBase,
+  home: Parts,
+  { folders, blobs, policy, log }: Own,
+): UpdatesDeps {
+  const { config, clock, random, signer, verifier } = base
+  const { members, mesh, time } = home
+  const takes = (key: Uint8Array): boolean => takesUpdates(members.active(), key)
+  const common = { home: members.home, verifier, clock, log, blobs }
+  return {
+    ...common,
+    folder: folders.state,
+    workFolder: folders.work,
+    signer,
+    time: () => ({ nowMs: clock.now(), floorMs: time.floorMs(), quality: time.quality() }),
+    policy,
+    devices: () =>
+      members.active().flatMap(({ key, role }) => (permits(role, 'update') ? [key] : [])),
+    exchange: (parts, until) =>
+      startExchange({ ...common, ...parts, mesh, random, allows: takes, isMember: takes }, until),
+    installs: installing(base, home, folders.installed),
+    facts: {
+      hardware: [...modelLabels(), ...config.update.hardware],
+      arch: [...new Set([process.arch, machine()])],
+      busy: () => existsSync(folders.busy),
+      minute: () => minuteOf(clock.now()),
+      memoryBytes: () => Math.floor(freemem() / 4),
+    },
+    installing: config.update.install,
   }
 }
 

@@ -137,32 +137,36 @@ function releaseView({ name, version, build, sha256, conflict }: Release): Relea
 }
 
 function deviceView(
-  base: DeviceBase,
+  { signer }: DeviceBase,
   home: Home,
   report: UpdateReport,
   own: readonly Progress[],
 ): DeviceUpdateView {
-  const { device, channel, name, version, build, index, phase, at, ring, percent, code } = report
-  const self = equalBytes(device, base.signer.key)
-  const here = self ? own.find((one) => one.name === name) : undefined
+  const self = equalBytes(report.device, signer.key)
+  const here = self ? own.find(({ index }) => equalBytes(index, report.index)) : undefined
+  // What this device does itself is known better than it was last said.
+  const { channel, name, version, build, index, phase, ring, percent, code, from } = here ?? report
   return {
-    device: peerIdOf(device),
-    deviceName: nameOf(home, device),
+    device: peerIdOf(report.device),
+    deviceName: nameOf(home, report.device),
     self,
     channel,
     name,
     version,
     build,
     index: toHex(index),
-    phase: here?.phase ?? phase,
-    at,
+    phase,
+    at: report.at,
     ring: ring ?? null,
-    percent: here?.percent ?? percent ?? null,
+    percent: percent ?? null,
     code: code ?? null,
-    why: here?.why ?? null,
-    until: here?.untilMs ?? null,
-    from: (here?.from ?? report.from).map((one) => sourceView(home, one)),
+    ...waitingOf(here),
+    from: from.map((one) => sourceView(home, one)),
   }
+}
+
+function waitingOf(here: Progress | undefined): Pick<DeviceUpdateView, 'why' | 'until'> {
+  return { why: here?.why ?? null, until: here?.untilMs ?? null }
 }
 
 function sourceView(

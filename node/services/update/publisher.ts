@@ -17,6 +17,7 @@ import {
   readRepository,
   renewChannel,
   TufError,
+  type OnlineKeys,
 } from './tuf/index.ts'
 
 export interface PublisherDeps {
@@ -45,30 +46,26 @@ export interface Publisher {
 
 const RENEW_MS = 60 * 60 * 1000
 
+/** Hourly renewal is set up when this returns; ends with `signal`. */
 export function startPublisher(deps: PublisherDeps, signal: AbortSignal): Publisher {
-  const { repositories, online, channels, clock, log, timestampDays } = deps
-  const folderOf = (channel: string): string => join(repositories, channel)
-  let last: Promise<unknown> = Promise.resolve()
+  const publisher = new ChannelPublisher(deps, signal)
+  publisher.renewLater()
+  return publisher
+}
 
-  /** One change at a time. */
-  function alone<T>(run: () => Promise<T>): Promise<T> {
-    const result = last.then(run, run)
-    last = result.catch(() => undefined)
-    return result
+class ChannelPublisher implements Publisher {
+  readonly #deps: PublisherDeps
+  readonly #signal: AbortSignal
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(deps: PublisherDeps, signal: AbortSignal) {
+    this.#deps = deps
+    this.#signal = signal
   }
 
-  async function takeUp(channel: string): Promise<void> {
-    await channels.takeFrom(channel, folderSource(folderOf(channel)), signal)
-  }
-
-  async function keysOf(channel: string) {
-    const { root } = await readRepository(folderOf(channel))
-    return openOnlineKeys(online, root)
-  }
-
-  async function signsFor(channel: string): Promise<boolean> {
+  async signsFor(channel: string): Promise<boolean> {
     try {
-      await keysOf(channel)
+      await this.#keysOf(channel)
       return true
     } catch (error) {
       if (error instanceof TufError) return false
@@ -76,61 +73,77 @@ export function startPublisher(deps: PublisherDeps, signal: AbortSignal): Publis
     }
   }
 
-  async function renewOne(channel: string): Promise<void> {
-    if (!(await signsFor(channel))) return
-    const days = timestampDays(channel)
-    await renewChannel({
-      folder: folderOf(channel),
-      online: await keysOf(channel),
-      nowMs: clock.now(),
-      ...(days === undefined ? {} : { timestampDays: days }),
+  targets(
+    channel: string,
+    { draft, indexes }: { readonly draft: Uint8Array; readonly indexes: readonly Uint8Array[] },
+  ): Promise<void> {
+    return this.#alone(async () => {
+      const online = await this.#keysOf(channel)
+      const nowMs = this.#deps.clock.now()
+      await acceptTargets({ folder: this.#folderOf(channel), draft, indexes, online, nowMs })
+      await this.#takeUp(channel)
     })
-    await takeUp(channel)
   }
 
-  async function renew(): Promise<void> {
+  root(channel: string, draft: Uint8Array): Promise<void> {
+    return this.#alone(async () => {
+      const online = await openOnlineKeys(this.#deps.online, draft)
+      const nowMs = this.#deps.clock.now()
+      await acceptRoot({ folder: this.#folderOf(channel), draft, online, nowMs })
+      await this.#takeUp(channel)
+    })
+  }
+
+  async renew(): Promise<void> {
+    const { channels, log } = this.#deps
     for (const channel of channels.names()) {
       try {
-        await alone(() => renewOne(channel))
+        await this.#alone(() => this.#renewOne(channel))
       } catch (error) {
         const { message: why } = asError(error)
-        if (!signal.aborted) log.warn({ channel, why }, 'a channel could not be renewed')
+        if (!this.#signal.aborted) log.warn({ channel, why }, 'a channel could not be renewed')
       }
     }
   }
 
-  function renewLater(): void {
-    const cancel = clock.timer(RENEW_MS, () => {
-      void renew()
-      if (!signal.aborted) renewLater()
+  renewLater(): void {
+    const cancel = this.#deps.clock.timer(RENEW_MS, () => {
+      void this.renew()
+      if (!this.#signal.aborted) this.renewLater()
     })
-    signal.addEventListener('abort', cancel, { once: true })
+    this.#signal.addEventListener('abort', cancel, { once: true })
   }
 
-  renewLater()
-  return {
-    signsFor,
-    renew,
-    targets: (channel, { draft, indexes }) =>
-      alone(async () => {
-        await acceptTargets({
-          folder: folderOf(channel),
-          draft,
-          indexes,
-          online: await keysOf(channel),
-          nowMs: clock.now(),
-        })
-        await takeUp(channel)
-      }),
-    root: (channel, draft) =>
-      alone(async () => {
-        await acceptRoot({
-          folder: folderOf(channel),
-          draft,
-          online: await openOnlineKeys(online, draft),
-          nowMs: clock.now(),
-        })
-        await takeUp(channel)
-      }),
+  async #renewOne(channel: string): Promise<void> {
+    if (!(await this.signsFor(channel))) return
+    const days = this.#deps.timestampDays(channel)
+    await renewChannel({
+      folder: this.#folderOf(channel),
+      online: await this.#keysOf(channel),
+      nowMs: this.#deps.clock.now(),
+      ...(days === undefined ? {} : { timestampDays: days }),
+    })
+    await this.#takeUp(channel)
+  }
+
+  async #takeUp(channel: string): Promise<void> {
+    const source = folderSource(this.#folderOf(channel))
+    await this.#deps.channels.takeFrom(channel, source, this.#signal)
+  }
+
+  async #keysOf(channel: string): Promise<OnlineKeys> {
+    const { root } = await readRepository(this.#folderOf(channel))
+    return openOnlineKeys(this.#deps.online, root)
+  }
+
+  #folderOf(channel: string): string {
+    return join(this.#deps.repositories, channel)
+  }
+
+  /** One change at a time. */
+  #alone<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(run, run)
+    this.#last = result.catch(() => undefined)
+    return result
   }
 }

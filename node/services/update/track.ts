@@ -5,62 +5,37 @@
  */
 import {
   NOT_FOR,
+  ROLLOUT,
   type Decision,
   type OpenedIndex,
-  type Phase,
   type UpdateReport,
 } from '../../../protocols/update/index.ts'
 import { equalBytes, fromHex, toHex } from '../../../protocols/wire/index.ts'
 import { asError } from '../../errors.ts'
-import type { Channels } from './channels.ts'
 import { decideHere, heldCode, heldPhase, heldText, UNFETCHED, wantedOf } from './choice.ts'
 import type { FetchProgress } from './exchange.ts'
 import { dropFile, gather, putTogether, Sources, type GatherDeps } from './gather.ts'
+import {
+  codeOf,
+  idOf,
+  installableOf,
+  retryOf,
+  sameWord,
+  UNKNOWN,
+  type At,
+  type Said,
+  type TrackDeps,
+  type Work,
+} from './track-words.ts'
 import type { Release } from './tuf/index.ts'
-import type {
-  Installable,
-  InstallOutcome,
-  InstallState,
-  Progress,
-  Refused,
-  UpdatesDeps,
-} from './types.ts'
-
-export interface TrackDeps
-  extends Omit<GatherDeps, 'indexOf'>, Omit<UpdatesDeps, 'exchange' | 'blobs'> {
-  readonly channels: Channels
-  /** The channel that a name belongs to. */
-  readonly channelOf: (name: string) => string | undefined
-  readonly reports: () => readonly UpdateReport[]
-  readonly installed: () => Promise<readonly Installable[]>
-  /** One at a time puts releases together. */
-  readonly alone: <T>(run: () => Promise<T>) => Promise<T>
-  readonly onProgress: (progress: Progress, isNews: boolean) => void
-  readonly onFetching: (progress: Progress, fetch: FetchProgress) => void
-  readonly onOutcome: (outcome: InstallOutcome) => void
-  readonly onRefused: (release: Refused, code: string, why: string) => void
-}
+import type { Installable, InstallOutcome, InstallState, Progress } from './types.ts'
 
 const RETRY_MS = 60_000
-const FULL_RETRY_MS = 10 * 60_000
-const LOOK_MS = 60_000
 /** A signed word about a fetch is said this often at the most. */
 const TELL_MS = 5_000
-/** Of a release itself: trying again ends alike. */
-const FINAL = new Set(['INSTALL_ARCHIVE', 'INSTALL_ARGUMENTS', 'INSTALL_ILL', 'UPDATE_BAD_INDEX'])
-const UNKNOWN = 'UPDATE_FAILED'
-const FULL = new Set(['INSTALL_NO_SPACE', 'RELEASE_NO_SPACE', 'BLOBS_FULL', 'BLOBS_DISK_FULL'])
 
 /** What is to be done changed while it was done. */
 class Changed extends Error {}
-
-interface Work {
-  readonly channel: string
-  readonly release: Release
-  readonly opened: OpenedIndex
-  readonly state: InstallState
-  readonly from: Sources
-}
 
 export class Track {
   readonly name: string
@@ -148,7 +123,7 @@ export class Track {
     const { channel, opened } = work
     const { blocked } = this.#deps.channels.view(channel) ?? {}
     if (blocked !== undefined) {
-      this.#tell(work, {
+      this.#tellOf(work, {
         phase: 'waiting',
         code: blocked.code,
         why: 'nothing new may be installed',
@@ -191,9 +166,9 @@ export class Track {
     const { why, ring, untilMs } = held
     const code = why === 'not-for' ? NOT_FOR : heldCode(why)
     const told = { phase: heldPhase(why), code, why: heldText(held), ring, untilMs }
-    this.#tell(work, told)
+    this.#tellOf(work, told)
     const leftMs = (untilMs ?? Number.POSITIVE_INFINITY) - this.#deps.clock.now()
-    return Math.max(1, Math.min(LOOK_MS, leftMs))
+    return Math.max(1, Math.min(ROLLOUT.lookMs, leftMs))
   }
 
   async #gather(work: Work): Promise<void> {
@@ -212,7 +187,7 @@ export class Track {
     const { trial } = work.state
     const isStaged = trial?.phase === 'staged' && trial.release.id === release.id
     if (!isStaged) await alone(() => this.#stage(work, release))
-    this.#tell(work, { phase: 'installed', ring })
+    this.#tellOf(work, { phase: 'installed', ring })
     const outcome = await installs.switch(this.name, this.#signal)
     this.#ended(outcome, work.from)
     await dropFile(this.#deps, work.opened.id)
@@ -224,7 +199,7 @@ export class Track {
     const file = await putTogether(this.#gathering(work), this.#gatherDeps(), this.#signal)
     await this.#deps.installs.stage(release, file, this.#signal)
     await dropFile(this.#deps, work.opened.id)
-    this.#tell(work, { phase: 'staged' })
+    this.#tellOf(work, { phase: 'staged' })
   }
 
   /** Once, before anything else: what a kill or a restart cut short. */
@@ -238,10 +213,7 @@ export class Track {
   #settled(channel: string | undefined): undefined {
     const { installed } = this.#state
     if (installed === undefined || channel === undefined) return undefined
-    const { signer, reports } = this.#deps
-    const last = reports().find(
-      ({ device, name }) => name === this.name && equalBytes(device, signer.key),
-    )
+    const last = this.#lastWord()
     // What was said of a newer one that was ill stays said.
     const said = last !== undefined && (last.build !== installed.build || last.phase === 'healthy')
     if (!said) this.#tellOf({ channel, release: installed }, { phase: 'healthy' })
@@ -268,10 +240,10 @@ export class Track {
     const at = this.#at
     if (at === undefined || code === UNKNOWN) return RETRY_MS
     this.#tellOf(at, { phase: 'refused', code, why })
-    if (FULL.has(code)) return FULL_RETRY_MS
-    if (!FINAL.has(code)) return RETRY_MS
+    const retryMs = retryOf(code)
+    if (retryMs !== undefined) return retryMs
     const { name, version, build } = at.release
-    const id = 'sha256' in at.release ? at.release.sha256 : at.release.id
+    const id = idOf(at.release)
     this.#refused.add(id)
     this.#deps.onRefused({ id, name, version, build }, code, why)
     return undefined
@@ -328,17 +300,13 @@ export class Track {
     return AbortSignal.any([this.#signal, stop.signal])
   }
 
-  #tell(work: Pick<Work, 'channel' | 'release' | 'from'>, said: Said): void {
-    this.#tellOf(work, said)
-  }
-
   #tellOf(at: At, said: Said): void {
     this.#note(this.#progressOf(at, said))
   }
 
   #progressOf({ channel, release, from }: At, said: Said): Progress {
     const { name, version, build } = release
-    const index = fromHex('sha256' in release ? release.sha256 : release.id)
+    const index = fromHex(idOf(release))
     const before = this.#progress
     const same = before !== undefined && equalBytes(before.index, index)
     const found = from?.list() ?? []
@@ -347,34 +315,23 @@ export class Track {
   }
 
   #note(progress: Progress): void {
-    const isNews = !sameWord(this.#progress, progress)
+    const isNews = !sameWord(this.#progress, progress) && !this.#isOutranked(progress)
     this.#progress = progress
     if (isNews) this.#toldMs = this.#deps.clock.monotonic()
     this.#deps.onProgress(progress, isNews)
   }
-}
 
-interface At {
-  readonly channel: string
-  readonly release: Release | Installable
-  readonly from?: Sources
-}
+  /** That a newer build was ill stays said: it holds up the others. An owner who pins knows better. */
+  #isOutranked({ build }: Progress): boolean {
+    const last = this.#lastWord()
+    const isPinned = this.#deps.policy().rollout.pins.some(({ name }) => name === this.name)
+    return last?.phase === 'rolled-back' && last.build > build && !isPinned
+  }
 
-type Said = Pick<Progress, 'phase' | 'ring' | 'percent' | 'code' | 'why' | 'untilMs'> & {
-  readonly phase: Phase
-}
-
-function sameWord(a: Progress | undefined, b: Progress): boolean {
-  const fields = ['build', 'phase', 'ring', 'percent', 'code'] as const
-  return a !== undefined && equalBytes(a.index, b.index) && fields.every((key) => a[key] === b[key])
-}
-
-export function installableOf({ id, index }: OpenedIndex): Installable {
-  const { name, version, build, installer, args, health } = index
-  return { id: toHex(id), name, version, build, installer, args, ...(health && { health }) }
-}
-
-function codeOf(error: unknown): string {
-  const { code } = error as { readonly code?: unknown }
-  return typeof code === 'string' && /^[A-Z][A-Z0-9_]{0,63}$/.test(code) ? code : UNKNOWN
+  #lastWord(): UpdateReport | undefined {
+    const { signer, reports } = this.#deps
+    return reports().find(
+      ({ device, name }) => name === this.name && equalBytes(device, signer.key),
+    )
+  }
 }

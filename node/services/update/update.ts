@@ -6,12 +6,14 @@
 import { mkdir } from 'node:fs/promises'
 
 import type { UpdateReport } from '../../../protocols/update/index.ts'
-import { equalBytes, toHex } from '../../../protocols/wire/index.ts'
+import { equalBytes } from '../../../protocols/wire/index.ts'
 import { createEmitter, type Emitter } from '../../events.ts'
 import { createChannels, type Channels } from './channels.ts'
 import type { Exchange, FetchProgress, Source } from './exchange.ts'
+import { offerKept } from './offering.ts'
 import { openReportFile, type ReportFile } from './report-file.ts'
-import { Track, type TrackDeps } from './track.ts'
+import { Track } from './track.ts'
+import type { TrackDeps } from './track-words.ts'
 import { TufError, type ChannelView, type Release } from './tuf/index.ts'
 import type {
   InstallOutcome,
@@ -32,9 +34,6 @@ export async function startUpdates(deps: UpdatesDeps, signal: AbortSignal): Prom
   await service.start()
   return service
 }
-
-/** Builds of a name that this device keeps and passes on. */
-const KEPT_BUILDS = 2
 
 class UpdateService implements Updates {
   readonly events: Emitter<UpdatesEvents>
@@ -117,7 +116,12 @@ class UpdateService implements Updates {
       void track.look()
     }
     this.#offering = this.#offering
-      .then(() => this.#offer())
+      .then(() =>
+        offerKept(
+          { ...this.#deps, channels: this.channels, exchange: this.exchange },
+          { pursued: (id) => this.#pursued(id), signal: this.#signal },
+        ),
+      )
       .catch((err: unknown) => this.#deps.log.warn({ err }, 'releases could not be offered'))
   }
 
@@ -143,9 +147,8 @@ class UpdateService implements Updates {
       opened.id,
       opened.chunks.map(({ hash }) => hash),
     )
-    const { from } = await this.exchange.fetch(opened, until, {
-      ...(onProgress === undefined ? {} : { onProgress }),
-    })
+    const told = onProgress === undefined ? {} : { onProgress }
+    const { from } = await this.exchange.fetch(opened, until, told)
     return { index: opened.bytes, from }
   }
 
@@ -254,49 +257,7 @@ class UpdateService implements Updates {
     }
   }
 
-  /** Serve what is here of the releases that count, and let go of those that do not. */
-  async #offer(): Promise<void> {
-    const { blobs, installs } = this.#deps
-    const kept = new Set<string>()
-    for (const name of await installs.names()) {
-      const { installed, previous, trial } = await installs.state(name)
-      for (const one of [installed, previous, trial?.release]) if (one) kept.add(one.id)
-    }
-    for (const channel of this.channels.names()) {
-      for (const release of newestOf(this.view(channel)?.releases ?? [], kept)) {
-        kept.add(release.sha256)
-        const opened = await this.channels.kept(channel, release, this.#signal)
-        const some = opened?.chunks.some(({ hash }) => blobs.has(hash)) === true
-        if (opened !== undefined && some) this.exchange.offer(opened)
-      }
-    }
-    const ever = new Set(
-      this.channels
-        .names()
-        .flatMap((one) => this.view(one)?.witnessed ?? [])
-        .map((one) => one.sha256),
-    )
-    for (const id of blobs.pins()) {
-      // One that nobody has signed yet waits for that.
-      if (kept.has(toHex(id)) || !ever.has(toHex(id)) || this.#pursued(id)) continue
-      this.exchange.withdraw(id)
-      await blobs.unpin(id)
-    }
-  }
-
   #pursued(id: Uint8Array): boolean {
     return this.progress().some(({ index }) => equalBytes(index, id))
   }
-}
-
-/** Of each name the newest, and what runs. */
-function newestOf(releases: readonly Release[], running: ReadonlySet<string>): readonly Release[] {
-  const byName = Map.groupBy(
-    releases.filter(({ conflict }) => !conflict),
-    ({ name }) => name,
-  )
-  return [...byName.values()].flatMap((all) => {
-    const newest = all.toSorted((a, b) => b.build - a.build)
-    return newest.filter(({ sha256 }, n) => n < KEPT_BUILDS || running.has(sha256))
-  })
 }
