@@ -3,10 +3,9 @@
  * the one that has all while others have nothing to give, and the last ones from two. SPEC.md "Swarm".
  */
 import { hasBit } from '../runs.ts'
-import { isComplete, release, unask, type Out, type Peer, type SwarmState } from './state.ts'
+import type { Out, Peer, SwarmState } from './model.ts'
+import { isComplete, release, take, unask } from './state.ts'
 
-/** Chunks that are compared before the rarest of them is taken. */
-const MAX_COMPARED = 512
 /** A sample of a peer's rate takes this long at the least. */
 const SAMPLE_MS = 100
 /** More at once is worth it where the rate grows by this. */
@@ -15,91 +14,171 @@ const GROWTH = 1.15
 const TRY_EVERY_MS = 5_000
 /** More than this many losses in a row, and a peer is asked no more for a while. */
 const MAX_LOSSES = 16
+/** A request has taken long when it took so many times what they take. */
+const LONG = 3
+/** How long a peer took counts half after this. */
+const FORGET_MS = 500
 /** Second requests for one chunk. */
 const MAX_HOLDERS = 2
 
+/** Ask for as many chunks as may be on their way, of those who are likely to send soonest. */
 export function askAll(state: SwarmState, nowMs: number, out: Out): void {
   if (state.missing === 0) return
-  for (const peer of state.ring) ask(state, peer, nowMs, out)
-}
-
-/** Ask `peer` for what it can give, up to its window. */
-export function ask(state: SwarmState, peer: Peer, nowMs: number, out: Out): void {
-  if (state.missing === 0 || nowMs < peer.benchedUntilMs) return
-  if (peer.open.size + peer.credit === 0) peer.lastMs = nowMs
-  const chooses = mayChoose(state, peer, nowMs)
-  if (chooses) giveCredit(state, peer, out)
-  if (chooses && isComplete(state, peer)) return
-  askByNumber(state, peer, { nowMs, out, least: chooses ? 2 : 1 })
-}
-
-/** Only what so many have at the least. */
-function askByNumber(
-  state: SwarmState,
-  peer: Peer,
-  { least, nowMs, out }: { readonly least: number; readonly nowMs: number; readonly out: Out },
-): void {
-  const chunks: number[] = []
-  if (2 * peer.open.size > peer.window) return
-  while (peer.open.size < peer.window) {
-    const n = pick(state, peer, least) ?? second(state, peer, nowMs)
-    if (n === undefined) break
-    state.free.remove(n)
-    state.asked.set(n, [...(state.asked.get(n) ?? []), peer])
-    peer.open.set(n, nowMs)
-    chunks.push(n)
+  const room = state.asked.size < budget(state)
+  const able: Peer[] = []
+  for (const peer of state.ring) {
+    if (nowMs < peer.benchedUntilMs) continue
+    if (peer.open.size + peer.credit === 0) peer.lastMs = nowMs
+    const chooses = mayChoose(state, peer, nowMs)
+    if (chooses) giveCredit(state, peer, out)
+    if (room && isAble(state, peer, chooses)) able.push(peer)
   }
-  if (chunks.length > 0) out.push({ type: 'want', peer: peer.name, chunks })
+  if (able.length > 0) askThese(state, able, nowMs, out)
+}
+
+/** Whether anything may be asked of it by number. */
+function isAble(state: SwarmState, peer: Peer, chooses: boolean): boolean {
+  if (!hasRoom(peer) || (chooses && isComplete(state, peer))) return false
+  return peer.useful > 0 || state.free.size === 0
+}
+
+function askThese(state: SwarmState, able: Peer[], nowMs: number, out: Out): void {
+  const most = budget(state)
+  const wants = new Map<Peer, number[]>()
+  while (state.asked.size < most && able.length > 0) {
+    const at = soonest(state, able, nowMs)
+    const peer = able[at]
+    const n = peer && (pick(state, peer, nowMs) ?? second(state, peer, nowMs))
+    if (peer === undefined || n === undefined) {
+      able.splice(at, 1)
+      continue
+    }
+    askFor(state, peer, n, nowMs)
+    const chunks = wants.get(peer)
+    if (chunks === undefined) wants.set(peer, [n])
+    else chunks.push(n)
+    if (!hasRoom(peer)) able.splice(at, 1)
+  }
+  for (const [peer, chunks] of wants) out.push({ type: 'want', peer: peer.name, chunks })
+}
+
+function askFor(state: SwarmState, peer: Peer, n: number, nowMs: number): void {
+  take(state, n)
+  state.asked.set(n, [...(state.asked.get(n) ?? []), peer])
+  peer.open.set(n, nowMs)
+}
+
+function hasRoom({ open, window }: Peer): boolean {
+  return open.size < Math.floor(window)
+}
+
+/** Chunks that may be asked for at once: what comes meanwhile, so that little waits anywhere. */
+function budget({ rate, tuning }: SwarmState): number {
+  return Math.max(tuning.leastOpen, rate * tuning.aheadMs)
+}
+
+/** Where in `peers` the one is that is likely to send soonest; among equals any. */
+function soonest({ below }: SwarmState, peers: readonly Peer[], nowMs: number): number {
+  const start = below(peers.length)
+  let best = start
+  let bestMs = Infinity
+  for (let i = 0; i < peers.length; i++) {
+    const at = (start + i) % peers.length
+    const peer = peers[at]
+    const ms = peer === undefined ? Infinity : likelyMs(peer, nowMs)
+    if (ms >= bestMs) continue
+    best = at
+    bestMs = ms
+  }
+  return best
+}
+
+/** By what it took last, which counts less the longer ago it was. */
+function likelyMs({ open, tookMs, tookAtMs }: Peer, nowMs: number): number {
+  return (1 + open.size) * tookMs * 2 ** ((tookAtMs - nowMs) / FORGET_MS)
 }
 
 /** It has what nobody else has, and knows best which of it to hand out next. */
-function mayChoose({ solid }: SwarmState, { byNumberUntilMs, sole }: Peer, nowMs: number): boolean {
-  return solid && sole > 0 && nowMs >= byNumberUntilMs
+function mayChoose(state: SwarmState, peer: Peer, nowMs: number): boolean {
+  const { sole, byNumberUntilMs } = peer
+  if (!state.solid || sole === 0 || nowMs < byNumberUntilMs) return false
+  // Two who choose, and do not know of each other, would choose the same.
+  return isComplete(state, peer) || sole === state.soles
 }
 
 function giveCredit(state: SwarmState, peer: Peer, out: Out): void {
   const most = isComplete(state, peer) ? state.missing : peer.sole
-  const count = Math.min(peer.window, most) - peer.open.size - peer.credit
+  const window = Math.floor(peer.window)
+  const count = Math.min(window, most) - peer.open.size - peer.credit
   // Half a window at a time: a frame for each chunk would cost more than it brings.
-  if (count <= 0 || (peer.credit > 0 && 2 * count < peer.window)) return
+  if (count <= 0 || (peer.credit > 0 && 2 * count < window)) return
   peer.credit += count
   const [from, to] = state.span
   out.push({ type: 'credit', peer: peer.name, count, from, to })
 }
 
-/** The rarest that it has and that so many have at the least; among equals any. */
-function pick(
-  { avail, below, free }: SwarmState,
-  { bits }: Peer,
-  least: number,
-): number | undefined {
-  const { size } = free
-  if (size === 0) return undefined
-  const start = below(size)
-  let best: number | undefined
-  let bestAvail = Infinity
-  for (let i = 0; i < size; i++) {
-    if (best !== undefined && i >= MAX_COMPARED) break
-    const n = free.at((start + i) % size) ?? 0
-    const rarity = avail[n] ?? 0
-    if (rarity >= bestAvail || rarity < least || !hasBit(bits, n)) continue
-    best = n
-    bestAvail = rarity
-    if (rarity === least) break
+/** The rarest that it has, and that it does not choose itself; among equals any. */
+function pick(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
+  if (peer.useful === 0) return undefined
+  const { below, free } = state
+  for (let rank = mayChoose(state, peer, nowMs) ? 2 : 1; rank < free.ranks; rank++) {
+    const chunks = free.ranked(rank)
+    const start = chunks.length === 0 ? 0 : below(chunks.length)
+    for (let i = 0; i < chunks.length; i++) {
+      const n = chunks[(start + i) % chunks.length] ?? 0
+      if (hasBit(peer.bits, n)) return n
+    }
   }
-  return best
+  return undefined
 }
 
 /** All is asked for: what has taken long already is asked of one more. */
 function second(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
   if (state.free.size > 0) return undefined
+  const longMs = Math.max(state.tuning.secondMs, LONG * state.tookMs)
   for (const [n, holders] of state.asked) {
     if (holders.length >= MAX_HOLDERS || !hasBit(peer.bits, n) || peer.open.has(n)) continue
-    const [first] = holders
-    const sinceMs = first?.open.get(n) ?? nowMs
-    if (nowMs - sinceMs >= state.tuning.secondMs) return n
+    if (nowMs - (holders[0]?.open.get(n) ?? nowMs) >= longMs) return n
   }
   return undefined
+}
+
+/** What has taken long is asked of another in place of the first, where one is likely to be faster. */
+function move(state: SwarmState, nowMs: number, out: Out): void {
+  const longMs = Math.max(state.tuning.secondMs, LONG * state.tookMs)
+  for (const [n, [from, also]] of state.asked) {
+    if (from === undefined || also !== undefined) continue
+    const tookMs = nowMs - (from.open.get(n) ?? nowMs)
+    if (tookMs < longMs) continue
+    const able = state.ring.filter(
+      (peer) => peer !== from && hasBit(peer.bits, n) && mayAsk(state, peer, nowMs),
+    )
+    const to = able[soonest(state, able, nowMs)]
+    if (to === undefined || likelyMs(to, nowMs) > tookMs) continue
+    unask(state, from, n)
+    from.withdrawn.add(n)
+    from.tookMs = tookMs
+    from.tookAtMs = nowMs
+    askFor(state, to, n, nowMs)
+    out.push({ type: 'cancel', peer: from.name, chunks: [n] })
+    out.push({ type: 'want', peer: to.name, chunks: [n] })
+  }
+}
+
+function mayAsk(state: SwarmState, peer: Peer, nowMs: number): boolean {
+  return hasRoom(peer) && nowMs >= peer.benchedUntilMs && !mayChoose(state, peer, nowMs)
+}
+
+/** What was asked for by number came: the longer it waited, the less is asked of that peer at once. */
+export function react(state: SwarmState, peer: Peer, tookMs: number, nowMs: number): void {
+  state.tookMs += (tookMs - state.tookMs) / 8
+  peer.tookMs = tookMs
+  peer.tookAtMs = nowMs
+  peer.leastTookMs = Math.min(peer.leastTookMs, tookMs)
+  const { queueMs, maxWindow } = state.tuning
+  const off = Math.max(-1, 1 - (tookMs - peer.leastTookMs) / queueMs)
+  const change = off < 0 ? off / 2 : off / peer.window
+  peer.window = Math.min(maxWindow, Math.max(1, peer.window + change))
 }
 
 /** A chunk came from `peer`: see whether it can be asked for more at once. */
@@ -109,12 +188,24 @@ export function sample(state: SwarmState, peer: Peer, n: number, nowMs: number):
   peer.benchMs = state.tuning.firstBenchMs
   peer.sampled++
   peer.sampledBytes += state.sizeOf(n)
+  rateAll(state, nowMs)
   const tookMs = nowMs - peer.sampledMs
-  if (tookMs < SAMPLE_MS || peer.sampled < peer.window) return
+  // Where it chooses, nobody knows what took how long: the rate has to tell.
+  if (peer.credit === 0 || tookMs < SAMPLE_MS || peer.sampled < peer.window) return
   tune(state, peer, peer.sampledBytes / tookMs, nowMs)
   peer.sampledMs = nowMs
   peer.sampledBytes = 0
   peer.sampled = 0
+}
+
+/** How fast chunks come, from all together. */
+function rateAll(state: SwarmState, nowMs: number): void {
+  state.rated++
+  const tookMs = nowMs - state.ratedMs
+  if (tookMs < SAMPLE_MS) return
+  state.rate += (state.rated / tookMs - state.rate) / 2
+  state.ratedMs = nowMs
+  state.rated = 0
 }
 
 /** Ask for half as much again; keep to it where more comes, else go back and try again later. */
@@ -154,6 +245,7 @@ export function noteLosses(state: SwarmState, peer: Peer, lost: number, nowMs: n
 export function watch(state: SwarmState, nowMs: number, out: Out): void {
   if (state.missing === 0) return
   const { creditMs, silentMs } = state.tuning
+  move(state, nowMs, out)
   for (const peer of state.ring) {
     const quietMs = nowMs - peer.lastMs
     if (peer.open.size > 0 && quietMs >= silentMs) {

@@ -5,7 +5,9 @@
 import { BOUNDS } from '../protocol.ts'
 import { hasBit } from '../runs.ts'
 import type { SwarmEvent } from './types.ts'
-import { isHere, type NumberList, type Out, type Peer, type SwarmState } from './state.ts'
+import type { NumberList } from './numbers.ts'
+import type { Out, Peer, SwarmState } from './model.ts'
+import { isHere, noteQueue } from './state.ts'
 
 type CreditEvent = Extract<SwarmEvent, { type: 'credit' }>
 
@@ -17,48 +19,82 @@ const MAX_COMPARED = 256
 const LEAST_GOSSIP_MS = 10
 /** What was sent and not heard of for this long did not get there. */
 const UNHEARD_MS = 5_000
+/** Of so many uploads one goes to those who asked by number, in turn, whoever waits for what else. */
+const TURN_OF_QUEUES = 8
+
+interface Next {
+  readonly peer: Peer
+  readonly n: number
+}
+
+type Way = (state: SwarmState, peer: Peer, nowMs: number) => number | undefined
 
 /** Start as many uploads as may run. */
 export function serve(state: SwarmState, nowMs: number, out: Out): void {
-  const { ring } = state
-  let running = runningUploads(state, nowMs)
-  let passed = 0
-  while (running < state.tuning.uploads && passed < ring.length) {
-    state.turn = (state.turn + 1) % ring.length
-    const peer = ring[state.turn]
-    const n = peer === undefined ? undefined : nextFor(state, peer, nowMs)
-    if (peer === undefined || n === undefined) {
-      passed++
-      continue
-    }
-    passed = 0
-    running++
+  if (state.waiting.size === 0) return
+  for (let running = runningUploads(state, nowMs); running < state.tuning.uploads; running++) {
+    const next = nextUpload(state, nowMs)
+    if (next === undefined) return
+    const { peer, n } = next
+    state.uploads++
     state.fresh.remove(n)
     state.handedMs[n] = nowMs
     peer.sending.set(n, nowMs)
     peer.handed.add(n)
+    // To the end of those who wait.
+    state.waiting.delete(peer)
+    noteQueue(state, peer)
     out.push({ type: 'upload', peer: peer.name, n })
   }
 }
 
-function runningUploads({ ring, tuning }: SwarmState, nowMs: number): number {
+function runningUploads({ served, tuning }: SwarmState, nowMs: number): number {
   let running = 0
-  for (const { sending } of ring) {
+  for (const { sending } of served) {
     for (const sinceMs of sending.values()) if (nowMs - sinceMs < tuning.stuckMs) running++
   }
   return running
 }
 
-function nextFor(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
-  if (peer.sending.size >= state.tuning.uploadsPerPeer) return undefined
-  // Nobody else can give it what it leaves to us.
-  const chosen = choose(state, peer)
-  if (chosen !== undefined) return chosen
-  for (const n of peer.queue) {
-    peer.queue.delete(n)
-    if (!peer.sending.has(n)) return n
+/** Nobody else can give what is left to us: that goes first, but not always. */
+function nextUpload(state: SwarmState, nowMs: number): Next | undefined {
+  if (state.uploads % TURN_OF_QUEUES === 0) {
+    const next = nextBy(queued, state, nowMs)
+    if (next !== undefined) return next
   }
-  return onceMore(state, peer, nowMs)
+  return nextBy(choose, state, nowMs) ?? toPoorest(state) ?? nextBy(onceMore, state, nowMs)
+}
+
+function nextBy(way: Way, state: SwarmState, nowMs: number): Next | undefined {
+  for (const peer of state.waiting) {
+    const n = mayGet(state, peer) ? way(state, peer, nowMs) : undefined
+    if (n !== undefined) return { peer, n }
+  }
+  return undefined
+}
+
+/** By number, to the one that has least: else those with few neighbours are last by far. */
+function toPoorest(state: SwarmState): Next | undefined {
+  let poorest: Peer | undefined
+  for (const peer of state.waiting) {
+    if (peer.queue.size === 0 || !mayGet(state, peer)) continue
+    if (poorest === undefined || peer.count < poorest.count) poorest = peer
+  }
+  const n = poorest && queued(state, poorest)
+  return poorest === undefined || n === undefined ? undefined : { peer: poorest, n }
+}
+
+function mayGet({ tuning }: SwarmState, { sending }: Peer): boolean {
+  return sending.size < tuning.uploadsPerPeer
+}
+
+/** What it asked for, in its order. */
+function queued(_: SwarmState, { queue, sending }: Peer): number | undefined {
+  for (const n of queue) {
+    queue.delete(n)
+    if (!sending.has(n)) return n
+  }
+  return undefined
 }
 
 /** On credit: what nobody has, else what was never given so. */
@@ -86,7 +122,7 @@ function rarest({ avail, below }: SwarmState, list: NumberList, peer: Peer): num
   const { size } = list
   const start = size === 0 ? 0 : below(size)
   let best: number | undefined
-  for (let i = 0; i < size && (best === undefined || i < MAX_COMPARED); i++) {
+  for (let i = 0; i < Math.min(size, MAX_COMPARED); i++) {
     const n = list.at((start + i) % size) ?? 0
     if (!mayHave(peer, n)) continue
     if (best === undefined || (avail[n] ?? 0) < (avail[best] ?? 0)) best = n
@@ -130,13 +166,19 @@ export function queueFor(
     else lost.push(n)
   }
   if (lost.length > 0) out.push({ type: 'lost', peer: peer.name, chunks: lost })
+  noteQueue(state, peer)
   return peer.queue.size <= BOUNDS.maxNumbers
 }
 
 /** @returns false where it has more credit than any device may */
-export function creditFor(peer: Peer, { count, from, to }: CreditEvent): boolean {
+export function creditFor(
+  state: SwarmState,
+  peer: Peer,
+  { count, from, to }: CreditEvent,
+): boolean {
   peer.owed += count
   peer.owedSpan = [from, to]
+  noteQueue(state, peer)
   return peer.owed <= BOUNDS.maxNumbers
 }
 

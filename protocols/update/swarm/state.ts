@@ -1,99 +1,11 @@
 /**
- * What a device knows of one release in the swarm: which chunks are where, what was asked of whom,
- * and who asked for what. The functions here keep the counts and lists together; what to do next is
- * decided in `ask.ts` and `serve.ts`.
+ * Changes to what a device knows of one release: the functions here keep counts and lists together.
+ * What to do next is decided in `ask.ts` and `serve.ts`.
  */
 import { countBits, hasBit, setBit } from '../runs.ts'
-import { TUNING, type SwarmAction, type SwarmConfig, type Tuning } from './types.ts'
-
-export interface Peer {
-  readonly name: string
-  readonly bits: Uint8Array
-  /** How many of `bits` are set. */
-  count: number
-  /** Chunks that are needed, not here, and at no other peer. */
-  sole: number
-  /** Asked of it by number, and since when. */
-  readonly open: Map<number, number>
-  /** Asked of it and withdrawn: may still come. */
-  readonly withdrawn: Set<number>
-  /** Chunks of its choice that it may still send. */
-  credit: number
-  /** Chunks that it may owe at once. */
-  window: number
-  /** When a chunk last came from it, or it first owed one. */
-  lastMs: number
-  /** Since `sampledMs`, to see whether a larger window helps. */
-  sampledMs: number
-  sampledBytes: number
-  sampled: number
-  /** Bytes in a millisecond, the last sample. */
-  rate: number
-  /** The window before it was made larger to see what comes of it, and when to try that again. */
-  triedFrom: number | undefined
-  tryAgainMs: number
-  /** It is asked nothing before this. */
-  benchedUntilMs: number
-  benchMs: number
-  /** It is asked by number, not by credit, before this. */
-  byNumberUntilMs: number
-  /** Chunks that it said it lost since the last that came. */
-  losses: number
-  /** What it asked for, in its order, and chunks of our choice that it may get. */
-  readonly queue: Set<number>
-  owed: number
-  /** A search for what it may be given again found nothing before this. */
-  searchAtMs: number
-  /** Numbers that they are to be of. */
-  owedSpan: readonly [from: number, to: number]
-  /** On their way to it, and since when. */
-  readonly sending: Map<number, number>
-  /** Handed to it, and not heard of since. */
-  readonly handed: Set<number>
-}
-
-export interface SwarmState {
-  readonly count: number
-  readonly tuning: Tuning
-  readonly sizeOf: (n: number) => number
-  readonly repeats: Uint8Array
-  readonly have: Uint8Array
-  /** How many bits of `have` are set. */
-  hereCount: number
-  need: Uint8Array
-  /** Chunks that are needed and not here. */
-  missing: number
-  /** How many peers have chunk n. */
-  readonly avail: Uint16Array
-  /** First and past the last number that is needed and not here, as `need` was set. */
-  span: readonly [from: number, to: number]
-  /** Whether all between them that is not here is needed, so that others may choose. */
-  solid: boolean
-  /** Needed, not here, asked of nobody, not being checked: in no order, with the place of each. */
-  readonly free: NumberList
-  /** Here, and at nobody else as far as is known: to be handed out first. */
-  readonly fresh: NumberList
-  readonly checking: Set<number>
-  /** Whom chunk n was asked of, by number. */
-  readonly asked: Map<number, Peer[]>
-  /** Here, and never handed to anyone who left the choice to us. */
-  readonly ungiven: NumberList
-  /** Since when there has been nothing of that for those who leave it to us. */
-  givenOutMs: number
-  /** When chunk n was last handed out. */
-  readonly handedMs: Float64Array
-  readonly peers: Map<string, Peer>
-  /** The order in which peers are served, and who is next. */
-  readonly ring: Peer[]
-  turn: number
-  readonly cut: Set<string>
-  /** Here, and not told of yet. */
-  news: number[]
-  gossipAtMs: number
-  readonly below: (count: number) => number
-}
-
-export type Out = SwarmAction[]
+import { NumberList, RankedNumbers } from './numbers.ts'
+import type { Peer, SwarmState } from './model.ts'
+import { TUNING, type SwarmConfig } from './types.ts'
 
 const NEVER = -Infinity
 
@@ -110,18 +22,28 @@ export function createSwarm(config: SwarmConfig): SwarmState {
     need: new Uint8Array(bytes),
     missing: 0,
     avail: new Uint16Array(count),
+    holders: new Int32Array(count),
+    ids: new Map(),
+    nextId: 1,
+    soles: 0,
     span: [0, 0],
     solid: false,
-    free: new NumberList(count),
+    free: new RankedNumbers(count),
     fresh: new NumberList(count),
     ungiven: new NumberList(count),
     givenOutMs: Infinity,
     checking: new Set(),
     asked: new Map(),
+    tookMs: 0,
+    rate: 0,
+    ratedMs: 0,
+    rated: 0,
     handedMs: new Float64Array(count).fill(NEVER),
     peers: new Map(),
     ring: [],
-    turn: 0,
+    waiting: new Set(),
+    served: new Set(),
+    uploads: 0,
     cut: new Set(),
     news: [],
     gossipAtMs: 0,
@@ -135,7 +57,7 @@ export function createSwarm(config: SwarmConfig): SwarmState {
 /** Whether there is anything that only time can move on. */
 export function isBusy(state: SwarmState): boolean {
   if (state.missing > 0 || state.news.length > 0) return true
-  return state.ring.some(({ sending, owed, queue }) => sending.size + owed + queue.size > 0)
+  return state.waiting.size + state.served.size > 0
 }
 
 export function isHere({ have }: SwarmState, n: number): boolean {
@@ -149,7 +71,8 @@ export function isMissing(state: SwarmState, n: number): boolean {
 export function setNeed(state: SwarmState, bits: Uint8Array): void {
   state.need = new Uint8Array(Math.ceil(state.count / 8))
   state.missing = 0
-  for (const peer of state.ring) peer.sole = 0
+  state.soles = 0
+  for (const peer of state.ring) peer.sole = peer.useful = 0
   state.free.clear()
   for (let n = 0; n < state.count; n++) {
     if (!hasBit(bits, n) || hasBit(state.repeats, n)) continue
@@ -180,7 +103,22 @@ function measureNeed(state: SwarmState): void {
 
 /** Nobody is asked for it now: anybody may be. */
 export function release(state: SwarmState, n: number): void {
-  if (isMissing(state, n) && !state.checking.has(n) && !state.asked.has(n)) state.free.add(n)
+  if (state.free.has(n) || !isMissing(state, n)) return
+  if (state.checking.has(n) || state.asked.has(n)) return
+  state.free.add(n, state.avail[n] ?? 0)
+  countUseful(state, n, 1)
+}
+
+/** Somebody is asked for it, or it is needed no more. */
+export function take(state: SwarmState, n: number): void {
+  if (!state.free.has(n)) return
+  state.free.remove(n, state.avail[n] ?? 0)
+  countUseful(state, n, -1)
+}
+
+function countUseful({ ring, avail }: SwarmState, n: number, by: 1 | -1): void {
+  if (avail[n] === 0) return
+  for (const peer of ring) if (hasBit(peer.bits, n)) peer.useful += by
 }
 
 /** @returns whether it was missing from here */
@@ -189,7 +127,7 @@ export function setHere(state: SwarmState, n: number): boolean {
   const needed = isMissing(state, n)
   setBit(state.have, n)
   state.hereCount++
-  state.free.remove(n)
+  take(state, n)
   if (needed) {
     state.missing--
     countSole(state, n, -1)
@@ -214,31 +152,42 @@ export function setGone(state: SwarmState, n: number): void {
 export function gain(state: SwarmState, peer: Peer, n: number): void {
   peer.handed.delete(n)
   if (hasBit(peer.bits, n)) return
-  const missing = isMissing(state, n)
-  if (missing) countSole(state, n, -1)
   setBit(peer.bits, n)
   peer.count++
-  state.avail[n] = (state.avail[n] ?? 0) + 1
-  if (missing && state.avail[n] === 1) peer.sole++
+  changeHolders(state, peer, n, 1)
   state.fresh.remove(n)
 }
 
 export function lose(state: SwarmState, peer: Peer, n: number): void {
   if (!hasBit(peer.bits, n)) return
-  const missing = isMissing(state, n)
-  if (missing) countSole(state, n, -1)
   clearBit(peer.bits, n)
   peer.count--
-  state.avail[n] = (state.avail[n] ?? 1) - 1
-  if (missing) countSole(state, n, 1)
+  changeHolders(state, peer, n, -1)
   freshen(state, n)
+}
+
+/** One more has it, or one less. */
+function changeHolders(state: SwarmState, peer: Peer, n: number, by: 1 | -1): void {
+  const missing = isMissing(state, n)
+  const free = state.free.has(n)
+  const before = state.avail[n] ?? 0
+  if (missing) countSole(state, n, -1)
+  if (free) state.free.remove(n, before)
+  state.avail[n] = before + by
+  state.holders[n] = (state.holders[n] ?? 0) ^ peer.id
+  if (missing) countSole(state, n, 1)
+  if (!free) return
+  state.free.add(n, before + by)
+  peer.useful += by
 }
 
 /** `n` begins or ends to be needed from the one peer that has it, if it is one. */
 function countSole(state: SwarmState, n: number, by: 1 | -1): void {
   if (state.avail[n] !== 1) return
-  const holder = state.ring.find(({ bits }) => hasBit(bits, n))
-  if (holder !== undefined) holder.sole += by
+  const holder = state.ids.get(state.holders[n] ?? 0)
+  if (holder === undefined) return
+  holder.sole += by
+  state.soles += by
 }
 
 function offerFresh(state: SwarmState, n: number): void {
@@ -264,13 +213,18 @@ export function unask(state: SwarmState, peer: Peer, n: number): boolean {
 export function addPeer(state: SwarmState, name: string, nowMs: number): Peer {
   const peer: Peer = {
     name,
+    id: state.nextId++,
     bits: new Uint8Array(Math.ceil(state.count / 8)),
     count: 0,
     sole: 0,
+    useful: 0,
     open: new Map(),
     withdrawn: new Set(),
     credit: 0,
     window: state.tuning.firstWindow,
+    leastTookMs: Infinity,
+    tookMs: 0,
+    tookAtMs: nowMs,
     lastMs: nowMs,
     sampledMs: nowMs,
     sampledBytes: 0,
@@ -290,6 +244,7 @@ export function addPeer(state: SwarmState, name: string, nowMs: number): Peer {
     handed: new Set(),
   }
   state.peers.set(name, peer)
+  state.ids.set(peer.id, peer)
   state.ring.push(peer)
   return peer
 }
@@ -309,6 +264,17 @@ export function dropPeer(state: SwarmState, peer: Peer): void {
     if (state.avail[n] === 0) state.ungiven.add(n)
   }
   state.ring.splice(state.ring.indexOf(peer), 1)
+  state.ids.delete(peer.id)
+  state.waiting.delete(peer)
+  state.served.delete(peer)
+}
+
+/** What it is to get, or what is on its way to it, has changed. */
+export function noteQueue({ waiting, served }: SwarmState, peer: Peer): void {
+  if (peer.queue.size + peer.owed > 0) waiting.add(peer)
+  else waiting.delete(peer)
+  if (peer.sending.size > 0) served.add(peer)
+  else served.delete(peer)
 }
 
 export function isComplete(state: SwarmState, peer: Peer): boolean {
@@ -317,45 +283,6 @@ export function isComplete(state: SwarmState, peer: Peer): boolean {
 
 function clearBit(bits: Uint8Array, n: number): void {
   bits[n >> 3] = (bits[n >> 3] ?? 0) & ~(1 << (n & 7))
-}
-
-/** A set of numbers below a bound, of which the i-th can be had. */
-export class NumberList {
-  readonly #items: number[] = []
-  readonly #places: Int32Array
-
-  constructor(bound: number) {
-    this.#places = new Int32Array(bound).fill(-1)
-  }
-
-  get size(): number {
-    return this.#items.length
-  }
-
-  at(i: number): number | undefined {
-    return this.#items[i]
-  }
-
-  add(n: number): void {
-    if (this.#places[n] !== -1) return
-    this.#places[n] = this.#items.length
-    this.#items.push(n)
-  }
-
-  remove(n: number): void {
-    const place = this.#places[n] ?? -1
-    if (place === -1) return
-    this.#places[n] = -1
-    const last = this.#items.pop()
-    if (last === undefined || last === n) return
-    this.#items[place] = last
-    this.#places[last] = place
-  }
-
-  clear(): void {
-    this.#items.length = 0
-    this.#places.fill(-1)
-  }
 }
 
 /** Numbers that nobody must be able to foresee are not among these: xorshift32. */

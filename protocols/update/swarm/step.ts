@@ -1,21 +1,21 @@
 /** One event at a time in, what to do about it out. SPEC.md "Swarm". */
 import type { UpdateErrorCode } from '../protocol.ts'
 import { hasBit } from '../runs.ts'
-import { ask, askAll, noteLosses, sample, settle, watch, withdraw } from './ask.ts'
+import { askAll, noteLosses, react, sample, settle, watch, withdraw } from './ask.ts'
 import { creditFor, gossip, queueFor, serve } from './serve.ts'
+import type { Out, Peer, SwarmState } from './model.ts'
 import {
   addPeer,
   dropPeer,
   gain,
   lose,
+  noteQueue,
   release,
   setGone,
   setHere,
   setNeed,
+  take,
   unask,
-  type Out,
-  type Peer,
-  type SwarmState,
 } from './state.ts'
 import type { SwarmAction, SwarmEvent } from './types.ts'
 
@@ -103,21 +103,22 @@ const SAID: SaidHandlers = {
   join: () => undefined,
   have(state, peer, { bits }, { nowMs, out }) {
     for (let n = 0; n < state.count; n++) if (hasBit(bits, n)) gain(state, peer, n)
-    ask(state, peer, nowMs, out)
+    askAll(state, nowMs, out)
     return undefined
   },
   'have-more'(state, peer, { chunks }, { nowMs, out }) {
     for (const n of chunks) gain(state, peer, n)
-    ask(state, peer, nowMs, out)
+    askAll(state, nowMs, out)
     return undefined
   },
   want: (state, peer, { chunks }, { out }) =>
     queueFor(state, peer, chunks, out) ? undefined : 'UPDATE_TOO_MUCH',
-  cancel(_, peer, { chunks }) {
+  cancel(state, peer, { chunks }) {
     for (const n of chunks) peer.queue.delete(n)
+    noteQueue(state, peer)
     return undefined
   },
-  credit: (_, peer, event) => (creditFor(peer, event) ? undefined : 'UPDATE_TOO_MUCH'),
+  credit: (state, peer, event) => (creditFor(state, peer, event) ? undefined : 'UPDATE_TOO_MUCH'),
   lost(state, peer, { chunks }, { nowMs, out }) {
     noteLosses(state, peer, chunks.length, nowMs)
     for (const n of chunks) {
@@ -128,12 +129,14 @@ const SAID: SaidHandlers = {
     return undefined
   },
   arrived: (state, peer, { n }, now) => arrived(state, peer, n, now),
-  sent(_, peer, { n }) {
+  sent(state, peer, { n }) {
     peer.sending.delete(n)
+    noteQueue(state, peer)
     return undefined
   },
   unsent(state, peer, { n }, { out }) {
     peer.sending.delete(n)
+    noteQueue(state, peer)
     setGone(state, n)
     out.push({ type: 'lost', peer: peer.name, chunks: [n] })
     return undefined
@@ -154,19 +157,21 @@ function arrived(
   { nowMs, out }: Now,
 ): UpdateErrorCode | undefined {
   if (n >= state.count) return 'UPDATE_BAD_NUMBER'
+  const askedMs = peer.open.get(n)
   if (!unask(state, peer, n) && !peer.withdrawn.delete(n)) {
     if (peer.credit === 0) return 'UPDATE_UNASKED'
     peer.credit--
   }
   gain(state, peer, n)
+  if (askedMs !== undefined) react(state, peer, nowMs - askedMs, nowMs)
   sample(state, peer, n, nowMs)
   if (!hasBit(state.have, n) && !state.checking.has(n)) {
     state.checking.add(n)
-    state.free.remove(n)
+    take(state, n)
     settle(state, n, out)
     out.push({ type: 'check', peer: peer.name, n })
   }
-  ask(state, peer, nowMs, out)
+  askAll(state, nowMs, out)
   return undefined
 }
 

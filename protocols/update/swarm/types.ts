@@ -22,6 +22,11 @@ export interface Tuning {
   /** Chunks asked of a peer before it has shown what it can do, and at the most. */
   readonly firstWindow: number
   readonly maxWindow: number
+  /** Chunks asked for by number at once, of all peers: what comes in `aheadMs`, so many at the least. */
+  readonly leastOpen: number
+  readonly aheadMs: number
+  /** Requests that wait longer than this at a peer make its window smaller. */
+  readonly queueMs: number
   /** Chunks on their way out at once: in all, and to one peer. */
   readonly uploads: number
   readonly uploadsPerPeer: number
@@ -44,6 +49,9 @@ export interface Tuning {
 export const TUNING: Tuning = {
   firstWindow: 4,
   maxWindow: 32,
+  leastOpen: 16,
+  aheadMs: 200,
+  queueMs: 60,
   uploads: 4,
   uploadsPerPeer: 2,
   stuckMs: 1_000,
