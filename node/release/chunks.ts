@@ -2,13 +2,13 @@
  * From bytes to chunks in the store: cut, hash, pack, put. A few chunks are in work at a time, so
  * the memory that it takes does not grow with the release.
  */
-import { createHash } from 'node:crypto'
+import { createHash, hash as hashOnce } from 'node:crypto'
 
 import { BOUNDS, createCutter, type IndexChunk } from '../../protocols/update/index.ts'
-import { toHex } from '../../protocols/wire/index.ts'
 import type { BlobStore } from '../storage/blobs.ts'
 import { ReleaseError } from './errors.ts'
-import { createPacker } from './pack.ts'
+import { createPacker, type Packer } from './pack.ts'
+import { createRows } from './rows.ts'
 
 /** Chunks in work at a time: as many as there are threads that pack. */
 const AT_ONCE = 4
@@ -33,10 +33,10 @@ export interface StoreOptions {
  */
 export async function* chunksOf(
   pieces: AsyncIterable<Uint8Array>,
-  take: () => Uint8Array,
+  take: () => Uint8Array | Promise<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   const cutter = createCutter()
-  let room = take()
+  let room = await take()
   let length = 0
   for await (const piece of pieces) {
     for (let at = 0; at < piece.length;) {
@@ -47,7 +47,7 @@ export async function* chunksOf(
       at += part.length
       if (cut === undefined) continue
       yield room.subarray(0, length)
-      room = take()
+      room = await take()
       length = 0
     }
   }
@@ -59,7 +59,14 @@ export function newRoom(): Uint8Array {
 }
 
 export function hashOf(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHash('sha256').update(bytes).digest())
+  return hashOnce('sha256', bytes, 'buffer')
+}
+
+/** One chunk in work: its room, what packs it, and when it is done. `work` does not fail. */
+interface Lane {
+  readonly room: Uint8Array
+  readonly packer: Packer
+  work: Promise<void>
 }
 
 /**
@@ -73,64 +80,52 @@ export async function storeChunks(
   { blobs, level, onBytes }: StoreOptions,
 ): Promise<StoredChunks> {
   const whole = createHash('sha256')
-  const seen = new Map<string, Promise<IndexChunk>>()
-  const rows: IndexChunk[] = []
-  const inWork: Promise<IndexChunk>[] = []
-  /** Used again and again: memory that is only collected would pile up. */
-  const rooms: Uint8Array[] = []
-  const packers = Array.from({ length: AT_ONCE }, () => createPacker(level))
+  const rows = createRows()
+  const lanes = Array.from({ length: AT_ONCE }, () => newLane(level))
+  let failure: { readonly error: unknown } | undefined
   let rawBytes = 0
-  let failure: unknown
 
-  async function keep(hash: Uint8Array, bytes: Uint8Array): Promise<IndexChunk> {
-    // There are as many as there are chunks in work.
-    const packer = packers.pop() ?? createPacker(level)
+  async function keep({ packer }: Lane, row: number, bytes: Uint8Array): Promise<void> {
+    const hash = rows.hashOf(row)
     try {
       const blob = await packer.pack(bytes)
-      const row = { hash, raw: bytes.length, stored: blob.bytes.length, codec: blob.codec }
-      if (!blobs.has(hash)) await blobs.put(row, blob, { verified: true })
-      return row
-    } finally {
-      packers.push(packer)
+      const stored = blob.bytes.length
+      rows.setForm(row, stored, blob.codec)
+      if (!blobs.has(hash)) await blobs.put({ hash, raw: bytes.length }, blob, { verified: true })
+      onBytes?.(bytes.length, stored)
+    } catch (error) {
+      failure ??= { error }
     }
   }
 
-  function giveBack(bytes: Uint8Array): void {
-    rooms.push(new Uint8Array(bytes.buffer))
-  }
-
-  async function take(): Promise<void> {
-    const row = await inWork.shift()
-    if (row === undefined) return
-    rows.push(row)
-    if (rows.length > BOUNDS.maxChunks) tooLarge()
-    onBytes?.(row.raw, row.stored)
+  /** In turn: a chunk waits for the one that was in its lane. */
+  let lane = lanes[0]
+  async function nextRoom(): Promise<Uint8Array> {
+    lane = lanes[rows.rows % AT_ONCE] ?? newLane(level)
+    await lane.work
+    if (failure !== undefined) throw failure.error
+    return lane.room
   }
 
   try {
-    for await (const bytes of chunksOf(pieces, () => rooms.pop() ?? newRoom())) {
+    for await (const bytes of chunksOf(pieces, nextRoom)) {
       whole.update(bytes)
       rawBytes += bytes.length
-      const hash = hashOf(bytes)
-      const hex = toHex(hash)
-      let row = seen.get(hex)
-      if (row === undefined) {
-        row = keep(hash, bytes).finally(() => giveBack(bytes))
-        seen.set(hex, row)
-      } else giveBack(bytes)
-      inWork.push(row)
-      if (inWork.length >= AT_ONCE) await take()
+      const { row, isNew } = rows.add(hashOf(bytes), bytes.length) ?? tooLarge()
+      if (isNew && lane !== undefined) lane.work = keep(lane, row, bytes)
+      else onBytes?.(bytes.length, 0)
     }
-    while (inWork.length > 0) await take()
-  } catch (error) {
-    failure = error
-    throw error
   } finally {
-    // Nothing goes on in the background, and no failure is left without a listener.
-    if (failure !== undefined) await Promise.allSettled(inWork)
-    for (const packer of packers) packer[Symbol.dispose]()
+    // Nothing goes on in the background.
+    for (const { work } of lanes) await work
+    for (const { packer } of lanes) packer[Symbol.dispose]()
   }
-  return { chunks: rows, rawBytes, rawHash: new Uint8Array(whole.digest()) }
+  if (failure !== undefined) throw failure.error
+  return { chunks: rows.list(), rawBytes, rawHash: new Uint8Array(whole.digest()) }
+}
+
+function newLane(level: number): Lane {
+  return { room: newRoom(), packer: createPacker(level), work: Promise.resolve() }
 }
 
 function tooLarge(): never {

@@ -51,14 +51,15 @@ export async function* makePatch(
   onBytes?: (doneBytes: number, patchBytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
   const shifts = shiftsOf(old, next)
+  const rooms = newRooms()
   yield MAGIC
   let length = MAGIC.length
   for (let at = 0; at < next.raw.size; at += PATCH.segmentBytes) {
     signal.throwIfAborted()
-    const bytes = await next.raw.read(at, PATCH.segmentBytes)
+    const bytes = await next.raw.read(at, PATCH.segmentBytes, rooms.segment)
     let best: Attempt | undefined
     for (const place of placesFor(at, bytes.length, { shifts, oldBytes: old.raw.size })) {
-      const attempt = await packSegment(bytes, old.raw, place)
+      const attempt = await packSegment(bytes, old.raw, place, rooms)
       if (best === undefined || attempt.packed.length < best.packed.length) best = attempt
     }
     if (best === undefined) throw new RangeError('a segment without a place')
@@ -134,8 +135,26 @@ interface Attempt {
   readonly packed: Uint8Array
 }
 
-async function packSegment(bytes: Uint8Array, old: RawBytes, place: number): Promise<Attempt> {
-  const found = await old.read(place, PATCH.dictionaryBytes)
+/** Used again for each segment: memory that is only collected would pile up. */
+interface Rooms {
+  readonly segment: Uint8Array
+  readonly dictionary: Uint8Array
+}
+
+function newRooms(): Rooms {
+  return {
+    segment: new Uint8Array(PATCH.packedBytes),
+    dictionary: new Uint8Array(PATCH.dictionaryBytes),
+  }
+}
+
+async function packSegment(
+  bytes: Uint8Array,
+  old: RawBytes,
+  place: number,
+  rooms: Rooms,
+): Promise<Attempt> {
+  const found = await old.read(place, PATCH.dictionaryBytes, rooms.dictionary)
   // What begins like a trained dictionary would be taken for one.
   const skipped = TRAINED.every((byte, i) => found[i] === byte) ? 1 : 0
   const dictionary = found.subarray(skipped)
@@ -162,6 +181,7 @@ export async function openPatched(
   rawBytes: number,
 ): Promise<RawBytes> {
   const segments = await readSegments(patch, { fromBytes: old.size, rawBytes })
+  const rooms = newRooms()
   let last: { readonly of: PlacedSegment; readonly bytes: Uint8Array } | undefined
 
   async function segmentAt(place: number): Promise<{ of: PlacedSegment; bytes: Uint8Array }> {
@@ -169,7 +189,7 @@ export async function openPatched(
     // All but the last are equally long.
     const of = segments[Math.floor(place / PATCH.segmentBytes)]
     if (of === undefined) throw new RangeError('a place behind the release')
-    last = { of, bytes: await unpackSegment(patch, old, of) }
+    last = { of, bytes: await unpackSegment(patch, old, { ...of, rooms }) }
     return last
   }
 
@@ -200,10 +220,10 @@ function isIn({ at, rawBytes }: PlacedSegment, place: number): boolean {
 async function unpackSegment(
   patch: RawBytes,
   old: RawBytes,
-  { from, fromBytes, rawBytes, packedAt, packedBytes }: PlacedSegment,
+  { from, fromBytes, rawBytes, packedAt, packedBytes, rooms }: PlacedSegment & { rooms: Rooms },
 ): Promise<Uint8Array> {
-  const packed = await patch.read(packedAt, packedBytes)
-  const dictionary = await old.read(from, fromBytes)
+  const packed = await patch.read(packedAt, packedBytes, rooms.segment)
+  const dictionary = await old.read(from, fromBytes, rooms.dictionary)
   try {
     const bytes = await decompress(packed, {
       maxOutputLength: rawBytes,
