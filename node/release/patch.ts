@@ -7,7 +7,7 @@
  * Nothing here is believed: who applies a patch holds what it gives against the hashes of the index.
  */
 import { promisify } from 'node:util'
-import { constants, zstdCompress, zstdDecompress } from 'node:zlib'
+import { constants, zstdCompressSync, zstdDecompress } from 'node:zlib'
 
 import type { IndexChunk } from '../../protocols/update/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
@@ -25,7 +25,6 @@ import { roomFor, type RawBytes } from './raw.ts'
 
 export { PATCH } from './patch-form.ts'
 
-const compress = promisify(zstdCompress)
 const decompress = promisify(zstdDecompress)
 
 /** Finds what moved within a few MiB; lower levels look at one MiB only, and pack ten times worse. */
@@ -158,7 +157,8 @@ async function packSegment(
   // What begins like a trained dictionary would be taken for one.
   const skipped = TRAINED.every((byte, i) => found[i] === byte) ? 1 : 0
   const dictionary = found.subarray(skipped)
-  const packed = await compress(bytes, {
+  // Not in a thread: the memory for it, 20 MB, would stay with each thread that did it once.
+  const packed = zstdCompressSync(bytes, {
     pledgedSrcSize: bytes.length,
     ...(dictionary.length > 0 && { dictionary }),
     params: {
