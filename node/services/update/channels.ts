@@ -247,13 +247,23 @@ class FollowedChannels implements Channels {
     const nowMs = this.#deps.clock.monotonic()
     if (known.asking.has(name) || nowMs < (known.shunned.get(name) ?? -Infinity)) return
     known.asking.add(name)
+    const offered = this.#offeredBy(channel, peer)
     try {
       await this.#refreshFrom(channel, this.#from(peer), this.#signal)
     } catch (error) {
       if (!this.#signal.aborted) this.#fault(channel, peer, error)
+      return
     } finally {
       known.asking.delete(name)
     }
+    // It may have said something newer meanwhile.
+    if (this.#offeredBy(channel, peer) > offered) await this.#refresh(channel, known, peer)
+  }
+
+  /** The number of the newest word that a peer says it has. */
+  #offeredBy(channel: string, peer: Uint8Array): number {
+    const said = this.#sources(channel).find((one) => equalBytes(one.peer, peer))
+    return said?.channels.find(({ name }) => name === channel)?.timestamp ?? 0
   }
 
   /** Any peer may know better, also one that does not say so. */
