@@ -26,7 +26,8 @@ export interface SimOptions {
 export interface SimDevice {
   readonly name: string
   readonly swarm: SwarmState
-  readonly links: Set<SimDevice>
+  /** Whom it is connected to, and which connection that is. */
+  readonly links: Map<SimDevice, number>
   /** Bytes in a millisecond. */
   readonly up: number
   readonly down: number
@@ -58,6 +59,7 @@ export class SwarmSim {
   readonly #options: SimOptions
   readonly #queue: Due[] = []
   #order = 0
+  #connections = 0
   nowMs = 0
 
   constructor(options: SimOptions) {
@@ -80,7 +82,7 @@ export class SwarmSim {
     const device: SimDevice = {
       name,
       swarm,
-      links: new Set(),
+      links: new Map(),
       up: rate,
       down: rate,
       upFreeMs: 0,
@@ -98,8 +100,9 @@ export class SwarmSim {
 
   connect(a: SimDevice, b: SimDevice): void {
     if (a === b || a.links.has(b)) return
-    a.links.add(b)
-    b.links.add(a)
+    const connection = ++this.#connections
+    a.links.set(b, connection)
+    b.links.set(a, connection)
     this.tell(a, { type: 'join', peer: b.name })
     this.tell(b, { type: 'join', peer: a.name })
   }
@@ -112,7 +115,7 @@ export class SwarmSim {
   }
 
   leave(device: SimDevice): void {
-    for (const other of device.links) this.disconnect(device, other)
+    for (const other of device.links.keys()) this.disconnect(device, other)
     device.online = false
   }
 
@@ -178,9 +181,7 @@ export class SwarmSim {
       action.type === 'have'
         ? { type: 'have', peer: from.name, bits: from.swarm.have.slice() }
         : { ...action, peer: from.name }
-    this.at(FRAME_MS, () => {
-      if (from.links.has(to)) this.tell(to, event)
-    })
+    this.#over(from, to, FRAME_MS, () => this.tell(to, event))
   }
 
   #upload(from: SimDevice, action: SwarmAction, garbage: boolean): void {
@@ -190,13 +191,20 @@ export class SwarmSim {
     const { chunkBytes } = this.#options
     from.upFreeMs = Math.max(from.upFreeMs, this.nowMs) + chunkBytes / from.up
     from.uploaded += chunkBytes
-    this.at(from.upFreeMs - this.nowMs, () => {
-      if (!from.links.has(to)) return
+    this.#over(from, to, from.upFreeMs - this.nowMs, () => {
       this.tell(from, { ...action, type: 'sent' })
       to.downFreeMs = Math.max(to.downFreeMs, this.nowMs) + chunkBytes / to.down
-      this.at(to.downFreeMs - this.nowMs + FRAME_MS, () => {
-        if (from.links.has(to)) this.#arrive(from, to, { n: action.n, garbage })
+      this.#over(from, to, to.downFreeMs - this.nowMs + FRAME_MS, () => {
+        this.#arrive(from, to, { n: action.n, garbage })
       })
+    })
+  }
+
+  /** What is under way on a connection ends with it. */
+  #over(from: SimDevice, to: SimDevice, ms: number, run: () => void): void {
+    const connection = from.links.get(to)
+    this.at(ms, () => {
+      if (connection !== undefined && from.links.get(to) === connection) run()
     })
   }
 
@@ -216,7 +224,7 @@ export class SwarmSim {
   }
 
   #linked(from: SimDevice, name: string): SimDevice | undefined {
-    for (const other of from.links) if (other.name === name) return other
+    for (const other of from.links.keys()) if (other.name === name) return other
     return undefined
   }
 

@@ -1,6 +1,6 @@
 /**
  * What is asked of whom: rarest first, as many as the way to a peer holds, chunks of its choice from
- * the one that has all while others have nothing to give, and the last ones from two. SPEC.md "Swarm".
+ * the one that has all while others have nothing to give, and what takes long from another. SPEC.md "Swarm".
  */
 import { hasBit } from '../runs.ts'
 import type { Out, Peer, SwarmState } from './model.ts'
@@ -15,22 +15,28 @@ const TRY_EVERY_MS = 5_000
 /** More than this many losses in a row, and a peer is asked no more for a while. */
 const MAX_LOSSES = 16
 /** A request has taken long when it took so many times what they take. */
-const LONG = 3
+const LONG = 2
 /** How long a peer took counts half after this. */
 const FORGET_MS = 500
-/** Second requests for one chunk. */
-const MAX_HOLDERS = 2
 
 /** Ask for as many chunks as may be on their way, of those who are likely to send soonest. */
 export function askAll(state: SwarmState, nowMs: number, out: Out): void {
-  if (state.missing === 0) return
-  const room = state.asked.size < budget(state)
+  askSome(state, state.ring, nowMs, out)
+}
+
+/** The same, where nothing changed but what `peer` has. */
+export function ask(state: SwarmState, peer: Peer, nowMs: number, out: Out): void {
+  askSome(state, [peer], nowMs, out)
+}
+
+function askSome(state: SwarmState, peers: readonly Peer[], nowMs: number, out: Out): void {
+  const room = state.free.size > 0 && state.asked.size < budget(state)
+  if (state.missing === 0 || (!room && state.soles === 0)) return
   const able: Peer[] = []
-  for (const peer of state.ring) {
-    if (nowMs < peer.benchedUntilMs) continue
-    if (peer.open.size + peer.credit === 0) peer.lastMs = nowMs
+  for (const peer of peers) {
+    if (peer.useful + peer.sole === 0 || nowMs < peer.benchedUntilMs) continue
     const chooses = mayChoose(state, peer, nowMs)
-    if (chooses) giveCredit(state, peer, out)
+    if (chooses) giveCredit(state, peer, nowMs, out)
     if (room && isAble(state, peer, chooses)) able.push(peer)
   }
   if (able.length > 0) askThese(state, able, nowMs, out)
@@ -38,8 +44,7 @@ export function askAll(state: SwarmState, nowMs: number, out: Out): void {
 
 /** Whether anything may be asked of it by number. */
 function isAble(state: SwarmState, peer: Peer, chooses: boolean): boolean {
-  if (!hasRoom(peer) || (chooses && isComplete(state, peer))) return false
-  return peer.useful > 0 || state.free.size === 0
+  return peer.useful > 0 && hasRoom(peer) && !(chooses && isComplete(state, peer))
 }
 
 function askThese(state: SwarmState, able: Peer[], nowMs: number, out: Out): void {
@@ -48,7 +53,7 @@ function askThese(state: SwarmState, able: Peer[], nowMs: number, out: Out): voi
   while (state.asked.size < most && able.length > 0) {
     const at = soonest(state, able, nowMs)
     const peer = able[at]
-    const n = peer && (pick(state, peer, nowMs) ?? second(state, peer, nowMs))
+    const n = peer && pick(state, peer, nowMs)
     if (peer === undefined || n === undefined) {
       able.splice(at, 1)
       continue
@@ -64,8 +69,14 @@ function askThese(state: SwarmState, able: Peer[], nowMs: number, out: Out): voi
 
 function askFor(state: SwarmState, peer: Peer, n: number, nowMs: number): void {
   take(state, n)
+  noteDue(peer, nowMs)
   state.asked.set(n, [...(state.asked.get(n) ?? []), peer])
   peer.open.set(n, nowMs)
+}
+
+/** From now on it owes something. */
+function noteDue(peer: Peer, nowMs: number): void {
+  if (peer.open.size + peer.credit === 0) peer.lastMs = nowMs
 }
 
 function hasRoom({ open, window }: Peer): boolean {
@@ -106,12 +117,13 @@ function mayChoose(state: SwarmState, peer: Peer, nowMs: number): boolean {
   return isComplete(state, peer) || sole === state.soles
 }
 
-function giveCredit(state: SwarmState, peer: Peer, out: Out): void {
+function giveCredit(state: SwarmState, peer: Peer, nowMs: number, out: Out): void {
   const most = isComplete(state, peer) ? state.missing : peer.sole
   const window = Math.floor(peer.window)
   const count = Math.min(window, most) - peer.open.size - peer.credit
   // Half a window at a time: a frame for each chunk would cost more than it brings.
   if (count <= 0 || (peer.credit > 0 && 2 * count < window)) return
+  noteDue(peer, nowMs)
   peer.credit += count
   const [from, to] = state.span
   out.push({ type: 'credit', peer: peer.name, count, from, to })
@@ -132,20 +144,10 @@ function pick(state: SwarmState, peer: Peer, nowMs: number): number | undefined 
   return undefined
 }
 
-/** All is asked for: what has taken long already is asked of one more. */
-function second(state: SwarmState, peer: Peer, nowMs: number): number | undefined {
-  if (state.free.size > 0) return undefined
-  const longMs = Math.max(state.tuning.secondMs, LONG * state.tookMs)
-  for (const [n, holders] of state.asked) {
-    if (holders.length >= MAX_HOLDERS || !hasBit(peer.bits, n) || peer.open.has(n)) continue
-    if (nowMs - (holders[0]?.open.get(n) ?? nowMs) >= longMs) return n
-  }
-  return undefined
-}
-
 /** What has taken long is asked of another in place of the first, where one is likely to be faster. */
-function move(state: SwarmState, nowMs: number, out: Out): void {
-  const longMs = Math.max(state.tuning.secondMs, LONG * state.tookMs)
+function hurry(state: SwarmState, nowMs: number, out: Out): void {
+  const { secondMs } = state.tuning
+  const longMs = Math.min(LONG * secondMs, Math.max(secondMs, LONG * state.tookMs))
   for (const [n, [from, also]] of state.asked) {
     if (from === undefined || also !== undefined) continue
     const tookMs = nowMs - (from.open.get(n) ?? nowMs)
@@ -155,14 +157,18 @@ function move(state: SwarmState, nowMs: number, out: Out): void {
     )
     const to = able[soonest(state, able, nowMs)]
     if (to === undefined || likelyMs(to, nowMs) > tookMs) continue
-    unask(state, from, n)
-    from.withdrawn.add(n)
+    giveUp(state, from, n, out)
     from.tookMs = tookMs
     from.tookAtMs = nowMs
     askFor(state, to, n, nowMs)
-    out.push({ type: 'cancel', peer: from.name, chunks: [n] })
     out.push({ type: 'want', peer: to.name, chunks: [n] })
   }
+}
+
+function giveUp(state: SwarmState, peer: Peer, n: number, out: Out): void {
+  unask(state, peer, n)
+  peer.withdrawn.add(n)
+  out.push({ type: 'cancel', peer: peer.name, chunks: [n] })
 }
 
 function mayAsk(state: SwarmState, peer: Peer, nowMs: number): boolean {
@@ -245,7 +251,7 @@ export function noteLosses(state: SwarmState, peer: Peer, lost: number, nowMs: n
 export function watch(state: SwarmState, nowMs: number, out: Out): void {
   if (state.missing === 0) return
   const { creditMs, silentMs } = state.tuning
-  move(state, nowMs, out)
+  hurry(state, nowMs, out)
   for (const peer of state.ring) {
     const quietMs = nowMs - peer.lastMs
     if (peer.open.size > 0 && quietMs >= silentMs) {

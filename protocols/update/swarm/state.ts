@@ -223,7 +223,7 @@ export function addPeer(state: SwarmState, name: string, nowMs: number): Peer {
     credit: 0,
     window: state.tuning.firstWindow,
     leastTookMs: Infinity,
-    tookMs: 0,
+    tookMs: Math.max(1, state.tookMs / 2),
     tookAtMs: nowMs,
     lastMs: nowMs,
     sampledMs: nowMs,

@@ -1,7 +1,7 @@
 /** One event at a time in, what to do about it out. SPEC.md "Swarm". */
 import type { UpdateErrorCode } from '../protocol.ts'
 import { hasBit } from '../runs.ts'
-import { askAll, noteLosses, react, sample, settle, watch, withdraw } from './ask.ts'
+import { ask, askAll, noteLosses, react, sample, settle, watch, withdraw } from './ask.ts'
 import { creditFor, gossip, queueFor, serve } from './serve.ts'
 import type { Out, Peer, SwarmState } from './model.ts'
 import {
@@ -108,7 +108,7 @@ const SAID: SaidHandlers = {
   },
   'have-more'(state, peer, { chunks }, { nowMs, out }) {
     for (const n of chunks) gain(state, peer, n)
-    askAll(state, nowMs, out)
+    ask(state, peer, nowMs, out)
     return undefined
   },
   want: (state, peer, { chunks }, { out }) =>

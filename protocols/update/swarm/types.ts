@@ -40,7 +40,7 @@ export interface Tuning {
   readonly repeatMs: number
   /** A complete peer that leaves credit unused for this long is asked by number. */
   readonly creditMs: number
-  /** When all is asked for: a request this old is made to a second peer too. */
+  /** A request this old, and old among requests, is made to another peer instead. */
   readonly secondMs: number
   /** Longest wait before a new chunk is told of. */
   readonly gossipMs: number
@@ -49,8 +49,8 @@ export interface Tuning {
 export const TUNING: Tuning = {
   firstWindow: 4,
   maxWindow: 32,
-  leastOpen: 16,
-  aheadMs: 200,
+  leastOpen: 12,
+  aheadMs: 150,
   queueMs: 60,
   uploads: 4,
   uploadsPerPeer: 2,
@@ -60,7 +60,7 @@ export const TUNING: Tuning = {
   maxBenchMs: 60_000,
   repeatMs: 300,
   creditMs: 10_000,
-  secondMs: 300,
+  secondMs: 500,
   gossipMs: 40,
 }
 
