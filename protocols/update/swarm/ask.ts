@@ -146,8 +146,9 @@ function pick(state: SwarmState, peer: Peer, nowMs: number): number | undefined 
 
 /** What has taken long is asked of another in place of the first, where one is likely to be faster. */
 function hurry(state: SwarmState, nowMs: number, out: Out): void {
-  const { secondMs } = state.tuning
-  const longMs = Math.min(LONG * secondMs, Math.max(secondMs, LONG * state.tookMs))
+  // Where our own link is what is slow, asking again would only fill it.
+  const usualMs = state.rate === 0 ? 0 : state.asked.size / state.rate
+  const longMs = Math.max(state.tuning.secondMs, LONG * usualMs)
   for (const [n, [from, also]] of state.asked) {
     if (from === undefined || also !== undefined) continue
     const tookMs = nowMs - (from.open.get(n) ?? nowMs)
