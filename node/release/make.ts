@@ -260,10 +260,11 @@ function summaryOf(
   before: OpenedIndex | undefined,
   patches: readonly PatchSummary[],
 ): MakeSummary {
-  const fresh = newIn(index.chunks, before?.index.chunks ?? [])
+  const all = newIn(index.chunks, [])
+  const fresh = before === undefined ? all : newIn(index.chunks, before.index.chunks)
   return {
     raw: index.rawBytes,
-    stored: sumOf(newIn(index.chunks, [])),
+    stored: sumOf(all),
     new: sumOf(fresh),
     chunks: index.chunks.length,
     newChunks: fresh.length,

@@ -40,6 +40,7 @@ export function utf8(text: string): Uint8Array {
 }
 
 const DIGITS = new TextEncoder().encode('0123456789abcdef')
+const ASCII = new TextDecoder()
 
 /** One piece of text: joined from digits it would take ten times the time and the memory. */
 export function toHex(bytes: Uint8Array): string {
@@ -49,7 +50,7 @@ export function toHex(bytes: Uint8Array): string {
     digits[2 * i] = DIGITS[byte >> 4] ?? 0
     digits[2 * i + 1] = DIGITS[byte & 15] ?? 0
   }
-  return new TextDecoder().decode(digits)
+  return ASCII.decode(digits)
 }
 
 /** @throws RangeError where `hex` is not an even number of hexadecimal digits. */
