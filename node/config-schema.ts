@@ -243,7 +243,8 @@ export const SETTINGS = {
     default: '',
     maxBytes: 512,
     restart: true,
-    description: 'Where releases are installed, one folder by name; empty for `installed` beside the key.',
+    description:
+      'Where releases are installed, one folder by name; empty for `installed` beside the key.',
   },
   'update.hardware': {
     type: 'list',

@@ -120,7 +120,9 @@ function addRoute(app: Hono<Env>, route: Route, deps: AppDeps): void {
       dashboard: deps.dashboard,
       ref: c.req.param('ref') ?? '',
       name: c.req.param('name') ?? '',
-      body: (route.body === undefined ? undefined : await readBody(c, route.body, route.maxBodyBytes)) as never,
+      body: (route.body === undefined
+        ? undefined
+        : await readBody(c, route.body, route.maxBodyBytes)) as never,
       query: (route.query === undefined ? undefined : readQuery(c, route.query)) as never,
       signal: AbortSignal.any([deps.signal, c.req.raw.signal, stop.signal]),
     }
@@ -180,10 +182,7 @@ async function readBody<Schema extends v.GenericSchema<unknown, unknown>>(
 }
 
 /** The whole body, if it is small. Length headers are not believed. */
-async function readText(
-  incoming: HttpBindings['incoming'],
-  maxBytes: number,
-): Promise<string> {
+async function readText(incoming: HttpBindings['incoming'], maxBytes: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let bytes = 0
   for await (const chunk of incoming as AsyncIterable<Uint8Array>) {

@@ -1,8 +1,8 @@
 /** Releases made from files and folders, and put together again. */
 export { assemble } from './assemble.ts'
-export type { Assembled, AssembleOptions } from './assemble.ts'
-export { RELEASE_ERRORS, ReleaseError } from './errors.ts'
-export type { ReleaseErrorCode } from './errors.ts'
+
+export { ReleaseError } from './errors.ts'
+
 export { makeRelease } from './make.ts'
 export type {
   About,
@@ -14,7 +14,7 @@ export type {
 } from './make.ts'
 export { PATCH } from './patch.ts'
 export { planFetch } from './plan.ts'
-export type { FetchPlan, Here, ToFetch } from './plan.ts'
+
 export { openFile } from './raw.ts'
 export type { RawBytes } from './raw.ts'
 export { releaseSource, scannedSource } from './sources.ts'

@@ -1,10 +1,10 @@
 /** Installs verified releases on this device, and goes back from those that are ill. */
-export { ARCHIVE_LIMITS, checkArchive, unpackArchive, type ArchiveLimits } from './archive.ts'
-export { InstallError, INSTALL_ERRORS, type InstallErrorCode } from './errors.ts'
-export { judgeHealth, type HealthDeps, type Verdict } from './health.ts'
+export { checkArchive, unpackArchive } from './archive.ts'
+export { InstallError } from './errors.ts'
+
 export { createInstaller } from './installers.ts'
 export { createInstalls, type Installs, type InstallsDeps } from './installs.ts'
 export type { Outcome } from './job.ts'
-export type { Journal, Phase, Trial } from './journal.ts'
-export type { Site, SwupdateSite } from './site.ts'
-export type { Build, Installer, Release } from './types.ts'
+
+export type { Site } from './site.ts'
+export type { Release } from './types.ts'
