@@ -88,15 +88,17 @@ function paceOf(clock: Clock): (bytes: number, signal: AbortSignal) => Promise<v
   }
 }
 
+type LastPart = Omit<ResponseMessage, 'n' | 'last'>
+
 /** The questions of one caller. */
 class Desk {
   readonly #send: (response: ResponseMessage) => Promise<void>
   readonly #deps: CalleeDeps
   readonly #signal: AbortSignal
-  /** Questions whose answer has not ended, each with what stops it. */
+  /** Questions whose answer has not ended, each with what stops it; a call goes on. */
   readonly #open = new Map<
     number,
-    { readonly stopped: AbortController; readonly endless: boolean }
+    { readonly stopped?: AbortController; readonly endless: boolean }
   >()
   #newest = 0
   /** Questions in hand, with those whose last answer still waits for the reader. */
@@ -117,16 +119,21 @@ class Desk {
     if (stop === true) {
       // It may have ended while the caller was saying so.
       if (n > this.#newest) throw badRequest('stop')
-      this.#open.get(n)?.stopped.abort()
+      this.#open.get(n)?.stopped?.abort()
       return
     }
     if (n <= this.#newest) throw badRequest('number')
     if (this.#open.size >= BOUNDS.maxOpen) throw new CallsError('CALLS_TOO_MANY_OPEN')
     this.#newest = n
+    this.#running++
+    if (request.call !== undefined) {
+      this.#open.set(n, { endless: false })
+      void this.#run(n, this.#execute(request.call))
+      return
+    }
     const stopped = new AbortController()
     this.#open.set(n, { stopped, endless: request.observe !== undefined })
-    this.#running++
-    void this.#run(request, stopped.signal)
+    void this.#run(n, this.#answer(request, stopped.signal), stopped.signal)
   }
 
   /** Resolves when answers that wait for the reader are few enough to read on. */
@@ -140,12 +147,12 @@ class Desk {
 
   /** What would never end by itself. */
   stopObservations(): void {
-    for (const { stopped, endless } of this.#open.values()) if (endless) stopped.abort()
+    for (const { stopped, endless } of this.#open.values()) if (endless) stopped?.abort()
   }
 
   /** No more answers, and nobody waits for any. */
   stop(): void {
-    for (const { stopped } of this.#open.values()) stopped.abort()
+    for (const { stopped } of this.#open.values()) stopped?.abort()
     this.#wake()
   }
 
@@ -157,14 +164,12 @@ class Desk {
     this.#signal.throwIfAborted()
   }
 
-  async #run(request: RequestMessage, signal: AbortSignal): Promise<void> {
-    const { n } = request
-    let last: Omit<ResponseMessage, 'n' | 'last'>
+  async #run(n: number, answer: Promise<LastPart>, signal?: AbortSignal): Promise<void> {
+    let last: LastPart
     try {
-      last = await this.#answer(request, signal)
+      last = await answer
     } catch (error) {
-      const stopped = signal.aborted && request.call === undefined
-      last = stopped ? {} : { status: this.#statusOf(error) }
+      last = signal?.aborted === true ? {} : { status: this.#statusOf(error) }
     }
     // Before the caller can know: it may ask the next one at once.
     this.#open.delete(n)
@@ -174,14 +179,14 @@ class Desk {
     this.#wake()
   }
 
+  async #execute(call: Uint8Array): Promise<LastPart> {
+    return { receipt: await this.#deps.answer(call, this.#deps.peer) }
+  }
+
   /** Sends all but the last part, which it returns. */
-  async #answer(
-    request: RequestMessage,
-    signal: AbortSignal,
-  ): Promise<Omit<ResponseMessage, 'n' | 'last'>> {
+  async #answer(request: RequestMessage, signal: AbortSignal): Promise<LastPart> {
     const { peer } = this.#deps
-    const { n, call, observe, why } = request
-    if (call !== undefined) return { receipt: await this.#deps.answer(call, peer) }
+    const { n, observe, why } = request
     if (observe !== undefined) {
       for await (const { value, atMs } of this.#deps.observe(peer, observe, signal)) {
         await this.#send({ n, last: false, event: { value, atMs } })

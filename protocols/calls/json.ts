@@ -4,7 +4,7 @@
  * and builds nothing before it was counted. Numbers are those of JavaScript: what does not fit is
  * rounded, what is infinite is refused.
  */
-import { utf8 } from '../wire/index.ts'
+import { isLonger } from '../wire/index.ts'
 import { BOUNDS, CallsError } from './protocol.ts'
 
 export type Json =
@@ -42,7 +42,7 @@ const SPACE = /[ \t\n\r]*/y
 
 /** @throws CallsError CALLS_BAD_JSON */
 export function parseJson(text: string, bounds: JsonBounds): Json {
-  if (text.length > bounds.maxBytes || utf8(text).length > bounds.maxBytes) throw bad('too long')
+  if (isLonger(text, bounds.maxBytes)) throw bad('too long')
   const reader = new Reader(text, countdown(bounds))
   return reader.whole()
 }
@@ -54,7 +54,7 @@ export function parseJson(text: string, bounds: JsonBounds): Json {
  */
 export function formatJson(value: Json, bounds: JsonBounds): string {
   const text = write(value, 0, countdown(bounds))
-  if (utf8(text).length > bounds.maxBytes) throw bad('too long')
+  if (isLonger(text, bounds.maxBytes)) throw bad('too long')
   return text
 }
 

@@ -2,7 +2,7 @@
  * Names of devices and homes. A device is its Ed25519 public key (32 bytes); its libp2p peer id is
  * the same key in another coat, so neither is ever stored beside the other. SPEC.md "Names".
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 import { base32 } from 'multiformats/bases/base32'
 import { base58btc } from 'multiformats/bases/base58'
@@ -22,9 +22,9 @@ const HOME_TEXT_LENGTH = 12
 
 /** SHA-256, 32 bytes. */
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part)
-  return new Uint8Array(hash.digest())
+  const [only] = parts
+  const whole = parts.length === 1 && only !== undefined ? only : concatBytes(...parts)
+  return new Uint8Array(hash('sha256', whole, 'buffer'))
 }
 
 /** The 38 bytes of a device's libp2p peer id: an identity multihash of its public key. */

@@ -125,31 +125,57 @@ function parse(
   return { header, payload, signature }
 }
 
-function encodeProtected(key: Uint8Array, kind: DocumentKind): Uint8Array {
-  const header = new Map<number, unknown>([
+/** The header of a kind up to the key, and after it: only the key differs. */
+interface Header {
+  readonly before: Uint8Array
+  readonly after: Uint8Array
+  /** What is signed besides, in front of the home id. */
+  readonly signed: Uint8Array
+}
+
+const HEADERS: Readonly<Record<DocumentKind, Header>> = {
+  'member-op': headerOf('member-op'),
+  'telemetry-pack': headerOf('telemetry-pack'),
+  call: headerOf('call'),
+  receipt: headerOf('receipt'),
+  incident: headerOf('incident'),
+  schedule: headerOf('schedule'),
+}
+
+function headerOf(kind: DocumentKind): Header {
+  const before = new Map<number, unknown>([
     [HEADER_ALG, ALG_EDDSA],
-    [HEADER_KID, key],
-    [HEADER_TYP, `application/kith-${kind}+cbor`],
+    [HEADER_KID, new Uint8Array(KEY_BYTES)],
   ])
-  return encodeCbor(header)
+  const typ = `application/kith-${kind}+cbor`
+  const whole = encodeCbor(new Map([...before, [HEADER_TYP, typ]]))
+  // Both begin with a head of one byte, which says how many entries follow.
+  const end = encodeCbor(before).length
+  return {
+    before: whole.slice(0, end - KEY_BYTES),
+    after: whole.slice(end),
+    signed: utf8(`kith-${kind}-v1`),
+  }
+}
+
+function encodeProtected(key: Uint8Array, kind: DocumentKind): Uint8Array {
+  const { before, after } = HEADERS[kind]
+  return concatBytes(before, key, after)
 }
 
 /** The signer named in a protected header, which must be exactly ours. */
 function signerIn(header: Uint8Array, kind: DocumentKind): Uint8Array {
-  const map = decodeCbor(header, PROTECTED_LIMITS)
-  const kid: unknown = map instanceof Map ? map.get(HEADER_KID) : undefined
-  if (!(kid instanceof Uint8Array) || kid.length !== KEY_BYTES) {
-    throw new IdentityError('IDENTITY_BAD_ENVELOPE', 'signer')
-  }
-  if (!equalBytes(header, encodeProtected(kid, kind))) {
-    throw new IdentityError('IDENTITY_BAD_ENVELOPE', 'header')
-  }
-  return kid
+  const at = HEADERS[kind].before.length
+  const kid = header.slice(at, at + KEY_BYTES)
+  if (kid.length === KEY_BYTES && equalBytes(header, encodeProtected(kid, kind))) return kid
+  // Only to tell what is no CBOR at all from what is another header.
+  decodeCbor(header, PROTECTED_LIMITS)
+  throw new IdentityError('IDENTITY_BAD_ENVELOPE', 'header')
 }
 
 /** Sig_structure (RFC 9052 section 4.4). */
 function toBeSigned(header: Uint8Array, payload: Uint8Array, context: Context): Uint8Array {
   if (context.home.length !== KEY_BYTES) throw new IdentityError('IDENTITY_BAD_ENVELOPE', 'home')
-  const aad = concatBytes(utf8(`kith-${context.kind}-v1`), context.home)
+  const aad = concatBytes(HEADERS[context.kind].signed, context.home)
   return encodeCbor(['Signature1', header, aad, payload])
 }

@@ -7,7 +7,7 @@ import { createPrivateKey, createPublicKey, sign, verify, type KeyObject } from 
 
 import { ed25519 } from '@noble/curves/ed25519.js'
 
-import { concatBytes, equalBytes, toHex } from '../wire/index.ts'
+import { concatBytes, equalBytes } from '../wire/index.ts'
 import { peerIdOf } from './device-id.ts'
 import { IdentityError } from './errors.ts'
 
@@ -103,7 +103,7 @@ export function createVerifier(maxKeys = 1024): LateVerifier {
   const imported = new Map<string, KeyObject | undefined>()
 
   function keyObject(key: Uint8Array): KeyObject | undefined {
-    const name = toHex(key)
+    const name = Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
     let found = imported.get(name)
     if (found === undefined && !imported.has(name)) found = importKey(key)
     imported.delete(name)

@@ -35,8 +35,16 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
+const ENCODER = new TextEncoder()
+
 export function utf8(text: string): Uint8Array {
-  return new TextEncoder().encode(text)
+  return ENCODER.encode(text)
+}
+
+/** Whether `text` takes more than `max` bytes of UTF-8. */
+export function isLonger(text: string, max: number): boolean {
+  // A UTF-16 unit is one byte of UTF-8 at the least, and three at the most.
+  return text.length > max || (3 * text.length > max && utf8(text).length > max)
 }
 
 const DIGITS = new TextEncoder().encode('0123456789abcdef')

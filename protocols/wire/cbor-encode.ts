@@ -2,7 +2,7 @@
  * The one encoding of a value in deterministic CBOR (RFC 8949 section 4.2.1), written in one pass
  * into one array that doubles. What it writes is all that `cbor-decode.ts` accepts.
  */
-import { compareBytes } from './bytes.ts'
+import { compareBytes, utf8 } from './bytes.ts'
 
 /** Major types (RFC 8949 section 3.1), in place. */
 const UNSIGNED = 0x00
@@ -87,7 +87,7 @@ class Writer {
   #text(value: string): void {
     if (value.length > SHORT_TEXT || !this.#ascii(value)) {
       if (!value.isWellFormed()) throw new TypeError('not text')
-      this.#raw(TEXT, new TextEncoder().encode(value))
+      this.#raw(TEXT, utf8(value))
     }
   }
 

@@ -6,6 +6,7 @@ export {
   equalBytes,
   equalConstantTime,
   fromHex,
+  isLonger,
   lvCat,
   toHex,
   utf8,

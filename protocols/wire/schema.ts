@@ -3,6 +3,7 @@
  * and every bound. Fields have integer keys on the wire and names in code. Unknown keys, missing
  * keys, values out of bounds and any encoding but the deterministic one are refused.
  */
+import { isLonger } from './bytes.ts'
 import { decodeCbor } from './cbor-decode.ts'
 import { encodeCbor } from './cbor-encode.ts'
 import { WireError } from './errors.ts'
@@ -84,10 +85,7 @@ export function text(max: number): Type<string> {
     if (typeof value !== 'string' || !value.isWellFormed()) throw new TypeError('not text')
     // A decoder drops it, and the text would not be the same again.
     if (value.startsWith('\uFEFF')) throw new TypeError('byte order mark')
-    // A UTF-16 unit is one byte of UTF-8 at the least.
-    if (value.length > max || new TextEncoder().encode(value).length > max) {
-      throw new RangeError(`over ${max} bytes`)
-    }
+    if (isLonger(value, max)) throw new RangeError(`over ${max} bytes`)
     return value
   })
 }

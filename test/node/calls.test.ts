@@ -197,7 +197,11 @@ describe('a call', () => {
     const { caller, home, to } = await pair()
     await using _ = home
     const told: CallRecord[] = []
-    caller.calls.events.on('call', (record) => told.push(record))
+    const written = Promise.withResolvers<void>()
+    caller.calls.events.on('call', (record) => {
+      told.push(record)
+      if (record.verb === 'write' && record.state !== 'sent') written.resolve()
+    })
     const cause = { rule: 'r', device: to, sensor: 's', seq: 1, atMs: START_MS, value: 1 }
     const wanted = { to, verb: 'write', name: 'on', args: true, cause } as const
     const { id } = await caller.calls.call(wanted, forever)
@@ -209,6 +213,7 @@ describe('a call', () => {
     assert.deepEqual(caller.calls.find(toHex(id).slice(0, 7)).id, id)
     assert.throws(() => caller.calls.find('0'.repeat(64)), { code: 'NODE_NOT_FOUND' })
     assert.throws(() => caller.calls.find("' OR 1"), { code: 'NODE_NOT_FOUND' })
+    await written.promise
     assert.deepEqual(
       told.filter((one) => toHex(one.id) === toHex(id)).map(({ state }) => state),
       ['sent', 'executed'],

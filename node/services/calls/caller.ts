@@ -3,15 +3,18 @@
  * whoever waits for it: over broken streams and restarts the same bytes go again, and the callee
  * executes them once. For a device that sleeps a call is handed to the mailbox.
  */
+import { setImmediate } from 'node:timers/promises'
+
 import {
   CallsError,
+  NONCE_BYTES,
   openReceipt,
   sealCall,
   type Call,
   type Receipt,
   type Verb,
 } from '../../../protocols/calls/index.ts'
-import { IdentityError } from '../../../protocols/identity/index.ts'
+import { IdentityError, type Verifier } from '../../../protocols/identity/index.ts'
 import { equalBytes, toHex, WireError } from '../../../protocols/wire/index.ts'
 import { cancelledBy } from './batch.ts'
 import type { CallRecord, CallsDeps, HeldView, WantedCall } from './calls.ts'
@@ -67,6 +70,8 @@ class Outgoing implements CallerSide {
   readonly #until: AbortSignal
   readonly #issue: ReturnType<typeof createIssue>
   readonly #pursued = new Set<Promise<void>>()
+  /** Of the next call, made when the one before was answered. */
+  #nonce: Uint8Array | undefined
 
   constructor(deps: CallsDeps, parts: CallerParts, until: AbortSignal) {
     this.#deps = deps
@@ -148,14 +153,14 @@ class Outgoing implements CallerSide {
   }
 
   #seal(wanted: Wanted, ttlMs: number): Call {
-    const { epoch, home, random, signer } = this.#deps
+    const { epoch, home, signer } = this.#deps
     const { args, cause, name, to, verb } = wanted
     return sealCall(
       {
         to,
         verb,
         name,
-        nonce: random.bytes(16),
+        nonce: this.#takeNonce(),
         ttlMs,
         epoch: epoch(),
         issuedMs: this.#issue.nowMs(to),
@@ -165,6 +170,12 @@ class Outgoing implements CallerSide {
       home,
       signer,
     )
+  }
+
+  #takeNonce(): Uint8Array {
+    const nonce = this.#nonce ?? this.#deps.random.bytes(NONCE_BYTES)
+    this.#nonce = undefined
+    return nonce
   }
 
   async #hold(wanted: Wanted): Promise<CallRecord> {
@@ -252,15 +263,18 @@ class Outgoing implements CallerSide {
   async #accept(open: Open, bytes: Uint8Array): Promise<void> {
     const { home, verifier } = this.#deps
     const { caller, id, to } = open.call
-    let verified = Promise.resolve(false)
-    const begin = (key: Uint8Array, signed: Uint8Array, signature: Uint8Array): boolean => {
-      verified = verifier.verifyLater(key, signed, signature)
+    let check = (): Promise<boolean> => Promise.resolve(false)
+    const later = (...signed: Parameters<Verifier['verify']>): boolean => {
+      check = () => verifier.verifyLater(...signed)
       return true
     }
     const expected = { call: id, caller, callee: to }
-    const receipt = openReceipt(bytes, { home, verifier: { verify: begin } }, expected)
+    const receipt = openReceipt(bytes, { home, verifier: { verify: later } }, expected)
     this.made.answer(open, { state: stateBy(receipt), receipt })
-    if (await verified) return this.#settle(open, receipt)
+    // To begin the check takes a while too, as does a nonce.
+    await setImmediate()
+    this.#nonce ??= this.#deps.random.bytes(NONCE_BYTES)
+    if (await check()) return this.#settle(open, receipt)
     const error = new IdentityError('IDENTITY_BAD_SIGNATURE', 'receipt')
     this.#parts.distrust(to, error)
     throw error
