@@ -140,6 +140,7 @@ const HEADERS: Readonly<Record<DocumentKind, Header>> = {
   receipt: headerOf('receipt'),
   incident: headerOf('incident'),
   schedule: headerOf('schedule'),
+  'update-report': headerOf('update-report'),
 }
 
 function headerOf(kind: DocumentKind): Header {
