@@ -32,7 +32,7 @@ const LINE_CHARS = 512 * 1024
 
 export function updateView(base: DeviceBase, requireHome: () => Home): UpdateView {
   return {
-    updates: () => stateOf(base, requireHome()),
+    updates: async () => stateOf(base, requireHome()),
     async trustChannel({ name, root }) {
       const home = requireHome()
       const { pin } = trustRoot(bytesOf(root))
@@ -71,9 +71,13 @@ export function updateView(base: DeviceBase, requireHome: () => Home): UpdateVie
       const why = outcome.what === 'rolled-back' ? outcome.why : outcome.what
       return { name, why }
     },
-    fetchRelease: (name, { build }, signal) => fetchLines(requireHome(), { name, build }, signal),
-    exportChannel: (channel, folder) => transfer(requireHome(), { channel, folder }, exportChannel),
-    importChannel: (channel, folder) => transfer(requireHome(), { channel, folder }, importChannel),
+    async *fetchRelease(name, { build }, signal) {
+      yield* fetchLines(requireHome(), { name, build }, signal)
+    },
+    exportChannel: async (channel, folder) =>
+      transfer(requireHome(), { channel, folder }, exportChannel),
+    importChannel: async (channel, folder) =>
+      transfer(requireHome(), { channel, folder }, importChannel),
   }
 }
 

@@ -128,6 +128,7 @@ describe('a device in its folder', () => {
 
 describe('a device without a home', () => {
   const ON = { ref: 'kitchen', name: 'on' }
+  const SIGNED = { role: 'targets', file: '', indexes: [] } as const
   const none = ['NODE_NO_HOME']
   const asked: readonly [
     keyof NodeView,
@@ -163,6 +164,15 @@ describe('a device without a home', () => {
     ['callById', (view) => view.callById('ab', {}, forever), none],
     ['cancelCall', (view) => view.cancelCall('ab', forever), none],
     ['why', (view) => view.why('kitchen', {}, forever), none],
+    ['updates', (view) => view.updates(), none],
+    ['trustChannel', (view) => view.trustChannel({ name: 'home', root: '' }), none],
+    ['distrustChannel', (view) => view.distrustChannel('home'), none],
+    ['acceptSigned', (view) => view.acceptSigned('home', SIGNED), none],
+    ['changeRollout', (view) => view.changeRollout({ dnd: true }), none],
+    ['rollbackUpdate', (view) => view.rollbackUpdate('app'), none],
+    ['fetchRelease', (view) => all(view.fetchRelease('app', {}, forever)), none],
+    ['exportChannel', (view) => view.exportChannel('home', '/nowhere'), none],
+    ['importChannel', (view) => view.importChannel('home', '/nowhere'), none],
   ]
   it('says so where it needs one, and answers all else', async () => {
     await using made = folders()
