@@ -9,20 +9,25 @@ export async function within<T>(
   run: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted()
-  const late = new AbortController()
-  const both = AbortSignal.any([signal, late.signal])
+  const stop = new AbortController()
   const over = Promise.withResolvers<never>()
-  both.addEventListener('abort', () => over.reject(asError(both.reason)), { once: true })
+  const end = (reason: unknown): void => {
+    stop.abort(reason)
+    over.reject(asError(reason))
+  }
+  const aborted = (): void => end(signal.reason)
+  signal.addEventListener('abort', aborted, { once: true })
   const cancel = clock.timer(ms, () =>
-    late.abort(new ActuatorError('ACTUATOR_FAILED', `it took longer than ${ms / 1000} s`)),
+    end(new ActuatorError('ACTUATOR_FAILED', `it took longer than ${ms / 1000} s`)),
   )
   try {
-    return await Promise.race([run(both), over.promise])
+    return await Promise.race([run(stop.signal), over.promise])
   } catch (error) {
     signal.throwIfAborted()
-    throw asActuatorError(late.signal.aborted ? late.signal.reason : error)
+    throw asActuatorError(stop.signal.aborted ? stop.signal.reason : error)
   } finally {
     cancel()
+    signal.removeEventListener('abort', aborted)
   }
 }
 
