@@ -54,6 +54,10 @@ export interface Frames {
 /** Stop reading from the network above this many unread bytes, or one frame where that is more. */
 const PAUSE_ABOVE_BYTES = 256 * 1024
 
+/** Pieces from this length on are kept as they came. */
+const LONG_PIECE_BYTES = 16 * 1024
+const NOTHING = new Uint8Array(0)
+
 /** Longest length prefix: 28 bits. */
 const MAX_PREFIX_BYTES = 4
 
@@ -126,9 +130,10 @@ class StreamFrames implements Frames {
     }
   }
 
-  #take(data: Uint8Array | { subarray(): Uint8Array }): void {
+  #take(data: Uint8Array | Iterable<Uint8Array>): void {
     if (this.#error !== undefined) return
-    this.#input.push(data.subarray())
+    if (data instanceof Uint8Array) this.#input.push(data)
+    else for (const piece of data) this.#input.push(piece)
     this.#watch()
     this.#wake?.()
   }
@@ -265,51 +270,99 @@ function readPrefix(input: ByteBuffer): { length: number; width: number } | unde
   throw new WireError('WIRE_FRAME_TOO_LARGE', 'length prefix')
 }
 
-/** Received bytes in one array, which grows with what is unread and is let go when nothing is. */
+/** Received bytes: long pieces as they came, short ones together, so that each byte costs about one. */
 class ByteBuffer {
-  #bytes = new Uint8Array(0)
+  /** The first is at `#at`; none is empty. */
+  #pieces: Uint8Array[] = []
+  #at = 0
   #start = 0
-  #end = 0
+  #length = 0
+  /** What the last piece is the beginning of, where that is ours to write to. */
+  #tail = NOTHING
 
   get length(): number {
-    return this.#end - this.#start
+    return this.#length
   }
 
   at(index: number): number | undefined {
-    return index < this.length ? this.#bytes[this.#start + index] : undefined
+    let left = index + this.#start
+    for (let i = this.#at; i < this.#pieces.length; i++) {
+      const piece = this.#pieces[i] ?? NOTHING
+      if (left < piece.length) return piece[left]
+      left -= piece.length
+    }
+    return undefined
   }
 
   push(piece: Uint8Array): void {
-    if (this.#end + piece.length > this.#bytes.length) this.#makeRoom(this.length + piece.length)
-    this.#bytes.set(piece, this.#end)
-    this.#end += piece.length
+    if (piece.length === 0) return
+    if (piece.length >= LONG_PIECE_BYTES) {
+      this.#pieces.push(piece)
+      this.#tail = NOTHING
+    } else this.#copy(piece)
+    this.#length += piece.length
   }
 
-  /** A copy of the first `count` bytes, which must be there. */
+  /** The first `count` bytes, which must be there: a window where one piece has them all. */
   take(count: number): Uint8Array {
-    const taken = this.#bytes.slice(this.#start, this.#start + count)
-    this.drop(count)
+    const first = this.#pieces[this.#at] ?? NOTHING
+    const end = this.#start + count
+    if (end <= first.length) {
+      // A short window on a long piece would keep all of that.
+      const wide = 2 * count >= first.buffer.byteLength
+      const taken = wide ? first.subarray(this.#start, end) : first.slice(this.#start, end)
+      if (first.buffer === this.#tail.buffer && wide) this.#tail = NOTHING
+      this.drop(count)
+      return taken
+    }
+    const taken = new Uint8Array(count)
+    for (let at = 0; at < count;) {
+      const piece = (this.#pieces[this.#at] ?? NOTHING).subarray(this.#start)
+      const part = piece.subarray(0, count - at)
+      taken.set(part, at)
+      at += part.length
+      this.drop(part.length)
+    }
     return taken
   }
 
   drop(count: number): void {
+    this.#length -= count
+    if (this.#length === 0) {
+      this.clear()
+      return
+    }
     this.#start += count
-    if (this.#start === this.#end) this.clear()
+    for (;;) {
+      const first = this.#pieces[this.#at]
+      if (first === undefined || this.#start < first.length) break
+      this.#start -= first.length
+      this.#pieces[this.#at++] = NOTHING
+    }
+    if (this.#at <= this.#pieces.length / 2) return
+    this.#pieces.splice(0, this.#at)
+    this.#at = 0
   }
 
   clear(): void {
-    this.#bytes = new Uint8Array(0)
-    this.#start = this.#end = 0
+    this.#pieces = []
+    this.#at = this.#start = this.#length = 0
+    this.#tail = NOTHING
   }
 
-  #makeRoom(needed: number): void {
-    const old = this.#bytes
-    // Moving costs what was read since the last time, so each byte is moved about once.
-    const enough = needed <= old.length && this.#start >= old.length / 2
-    const bytes = enough ? old : new Uint8Array(Math.max(needed, old.length * 2))
-    bytes.set(old.subarray(this.#start, this.#end))
-    this.#bytes = bytes
-    this.#end -= this.#start
-    this.#start = 0
+  #copy(piece: Uint8Array): void {
+    const last = this.#pieces.length - 1
+    const before = this.#tail.length === 0 ? 0 : (this.#pieces[last]?.length ?? 0)
+    const used = before + piece.length
+    if (before > 0 && used <= this.#tail.length) {
+      this.#tail.set(piece, before)
+      this.#pieces[last] = this.#tail.subarray(0, used)
+      return
+    }
+    // As much again as there is: few arrays, none much longer than what it is for.
+    const room = Math.min(LONG_PIECE_BYTES, Math.max(2 * piece.length, this.#length))
+    this.#tail = new Uint8Array(Math.max(piece.length, room))
+    this.#tail.set(piece)
+    this.#pieces.push(this.#tail.subarray(0, piece.length))
   }
 }
