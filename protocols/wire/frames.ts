@@ -10,7 +10,6 @@
  * holds, so only `end` ends the input.
  */
 import type { Stream } from '@libp2p/interface'
-import { Uint8ArrayList } from 'uint8arraylist'
 
 import type { Clock } from '../env.ts'
 import { ByteBuffer, LONG_PIECE_BYTES } from './byte-buffer.ts'
@@ -55,6 +54,9 @@ export interface Frames {
 
 /** Stop reading from the network above this many unread bytes, or one frame where that is more. */
 const PAUSE_ABOVE_BYTES = 256 * 1024
+
+/** Of a long frame, sent with its length: the muxer cuts what is longer than 64 KiB in any case. */
+const FIRST_BYTES = 1_024
 
 /** Longest length prefix: 28 bits. */
 const MAX_PREFIX_BYTES = 4
@@ -110,7 +112,7 @@ class StreamFrames implements Frames {
     if (frame.length > this.#limits.maxFrameBytes) throw new WireError('WIRE_FRAME_TOO_LARGE')
     if (frame.length === 0) throw new WireError('WIRE_MALFORMED', 'empty frame')
     if (this.#error !== undefined) throw this.#error
-    if (!this.#send(prefixed(frame))) await this.#drained(signal)
+    if (!this.#sendPrefixed(frame)) await this.#drained(signal)
   }
 
   abort(error: WireError): void {
@@ -120,7 +122,14 @@ class StreamFrames implements Frames {
     this.#stream.abort(error)
   }
 
-  #send(bytes: Uint8Array | Uint8ArrayList): boolean {
+  /** With its length in front; of a long one only the beginning is copied for that. */
+  #sendPrefixed(frame: Uint8Array): boolean {
+    const first = frame.length < LONG_PIECE_BYTES ? frame.length : FIRST_BYTES
+    const takes = this.#send(concatBytes(encodeVarint(frame.length), frame.subarray(0, first)))
+    return first === frame.length ? takes : this.#send(frame.subarray(first))
+  }
+
+  #send(bytes: Uint8Array): boolean {
     try {
       return this.#stream.send(bytes)
     } catch (cause) {
@@ -247,13 +256,6 @@ class StreamFrames implements Frames {
       signal.addEventListener('abort', aborted)
     })
   }
-}
-
-/** With its length in front; a long one is not copied for that. */
-function prefixed(frame: Uint8Array): Uint8Array | Uint8ArrayList {
-  const prefix = encodeVarint(frame.length)
-  if (frame.length < LONG_PIECE_BYTES) return concatBytes(prefix, frame)
-  return new Uint8ArrayList(prefix, frame)
 }
 
 /** Whatever ended a stream, as an error of the wire. */

@@ -28,6 +28,7 @@ const BENCHMARKS: Readonly<Record<string, (root: string, long: boolean) => Promi
   history: async (root) => (await import('./history.ts')).benchHistory(root),
   publish: async (root) => (await import('./publish.ts')).benchPublish(root),
   delta: async (root) => (await import('./delta.ts')).benchDelta(root),
+  update: async (root) => (await import('./update.ts')).benchUpdate(root),
   footprint: async (root) => (await import('./footprint.ts')).benchFootprint(root),
 }
 
