@@ -12,7 +12,7 @@
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { promisify } from 'node:util'
 import { crc32 } from 'node:zlib'
@@ -62,6 +62,8 @@ export async function prepareFolders(root: string): Promise<void> {
   await ensurePrivateFolder(root)
   await mkdir(join(root, 'tmp'), { recursive: true, mode: 0o700 })
   await mkdir(join(root, 'pins'), { recursive: true, mode: 0o700 })
+  // Its own name, too: what is synced in it later would go with it.
+  await syncFolder(dirname(root))
   for (const name of await readdir(join(root, 'tmp'))) {
     const pid = Number.parseInt(name, 10)
     if (pid === process.pid || !isAlive(pid)) await rm(join(root, 'tmp', name), { force: true })

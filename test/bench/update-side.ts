@@ -150,16 +150,16 @@ async function exchange(): Promise<void> {
   tell({ type: 'done', ...cost(), wasted: result.wastedBytes })
 }
 
-/** Checks what it is given, and keeps it without a disk. */
+/** Checks what it is given, and keeps it without a disk. What came here is not sent on: it is let go. */
 function inMemory(): ExchangeDeps['blobs'] {
-  const kept = new Map<string, Blob>()
+  const kept = new Map<string, Blob | undefined>()
   const nameOf = (hash: Uint8Array): string => Buffer.from(hash).toString('latin1')
   return {
     has: (hash) => kept.has(nameOf(hash)),
     get: (hash) => Promise.resolve(kept.get(nameOf(hash))),
     async put(chunk, blob) {
       rawOf(chunk, blob)
-      kept.set(nameOf(chunk.hash), blob)
+      kept.set(nameOf(chunk.hash), listens ? blob : undefined)
     },
     flush: () => Promise.resolve(),
     onGone: () => () => undefined,

@@ -151,6 +151,16 @@ function createNames(base: string) {
     return gone
   }
 
+  /** Nothing, where it changes nothing. */
+  function unfollowed(call: string, args: string): TreeEvent[] {
+    const path = fdPath(args)
+    const file = tree.get(path)
+    const length = file?.kind === 'file' ? (sizes.get(file) ?? 0) : 0
+    const isSame = call === 'ftruncate' && args.endsWith(`, ${length}`)
+    if (path.startsWith(`${base}/`) && !isSame) throw new Error(`cannot follow ${call}`)
+    return []
+  }
+
   return {
     root,
     follow(call: string, args: string, result: number): TreeEvent[] {
@@ -163,10 +173,7 @@ function createNames(base: string) {
         const at = Number(args.slice(args.lastIndexOf(',') + 1))
         return write(args, result, textsIn(args)[0] ?? Buffer.alloc(0), at)
       }
-      if (call === 'writev' || call === 'ftruncate') {
-        if (fdPath(args).startsWith(`${base}/`)) throw new Error(`cannot follow ${call}`)
-        return []
-      }
+      if (call === 'writev' || call === 'ftruncate') return unfollowed(call, args)
       return byPath(call, args)
     },
   }

@@ -174,6 +174,7 @@ describe('a flush', () => {
     syncBuiltinESMExports()
     try {
       await using store = await opened()
+      assert.deepEqual(synced.splice(0), [dirname(folder)], 'the name of a new folder')
       for (const seed of ['a', 'b', 'c']) await put(store, noiseOf(seed))
       assert.deepEqual(synced, [])
       await store.flush()
