@@ -12,13 +12,10 @@ import {
 } from './services/update/tuf/index.ts'
 import { openBlobs } from './storage/blobs.ts'
 
-export { ReleaseError } from './release/index.ts'
 export type {
-  About,
   MadeRelease,
   MakeProgress,
   MakeSummary,
-  PatchSummary,
 } from './release/index.ts'
 
 export interface PublishOptions extends Omit<MakeOptions, 'blobs'> {
@@ -39,20 +36,14 @@ export async function publishInto(
 export {
   initChannel,
   inspect,
-  nextRoot,
   nextTargets,
   readMark,
-  refreshOnce,
-  signaturesOf,
   signMetadata,
   trustRoot,
 } from './services/update/tuf/index.ts'
 export type {
-  AskPassphrase,
   Inspected,
   RepositoryFiles,
-  Signatures,
-  SignResult,
 } from './services/update/tuf/index.ts'
 
 /** The files of a channel that this machine's device keeps, and the indexes that it lists. */

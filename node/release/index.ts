@@ -10,7 +10,6 @@ export type {
   MakeOptions,
   MakeProgress,
   MakeSummary,
-  PatchSummary,
 } from './make.ts'
 export { PATCH } from './patch.ts'
 export { planFetch } from './plan.ts'

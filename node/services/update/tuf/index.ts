@@ -1,7 +1,7 @@
 /** The trust side of updates: TUF channels, their keys, and what a device believes of them. */
 export { openChannelClient } from './client.ts'
 export type { ChannelClient, FetchFile } from './client.ts'
-export { nextRoot, nextTargets, signaturesOf, signDraft } from './drafts.ts'
+export { nextRoot, nextTargets, signDraft } from './drafts.ts'
 export type { Signatures } from './drafts.ts'
 export { TufError } from './errors.ts'
 export type { TufErrorCode } from './errors.ts'
@@ -18,7 +18,7 @@ export { indexFile } from './listing.ts'
 export type { ChannelView, Release, TufTime } from './listing.ts'
 
 export { inspect, inspectMetadata, signMetadata, trustRoot } from './offline.ts'
-export type { Inspected, SignResult } from './offline.ts'
+export type { Inspected } from './offline.ts'
 export {
   acceptRoot,
   acceptTargets,
