@@ -10,7 +10,7 @@ import type { Stream } from '@libp2p/interface'
 export const TELL_AFTER_BYTES = 64 * 1024
 /** `StreamState.Established` of @libp2p/yamux: before it, an update also answers the opening. */
 const ESTABLISHED = 3
-/** `StreamState.Paused`: nothing is told then, and what came counts when it is over. */
+/** `StreamState.Paused`: nothing is told until the stream goes on. */
 const PAUSED = 5
 
 /** The part of a yamux stream that this is about. */
@@ -32,6 +32,7 @@ export function spareUpdates(stream: Stream): void {
   }
   stream.sendWindowUpdate = () => {
     if (stream.state === ESTABLISHED && unsaidBytes < TELL_AFTER_BYTES) return
+    // What came while it was paused is still to be told: else the sender waits for ever.
     if (stream.state !== PAUSED) unsaidBytes = 0
     sendWindowUpdate()
   }
