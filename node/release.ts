@@ -12,11 +12,7 @@ import {
 } from './services/update/tuf/index.ts'
 import { openBlobs } from './storage/blobs.ts'
 
-export type {
-  MadeRelease,
-  MakeProgress,
-  MakeSummary,
-} from './release/index.ts'
+export type { MadeRelease, MakeProgress, MakeSummary } from './release/index.ts'
 
 export interface PublishOptions extends Omit<MakeOptions, 'blobs'> {
   /** Where its chunks go: the folder of a device's store, which may be running, or a new one. */
@@ -41,10 +37,7 @@ export {
   signMetadata,
   trustRoot,
 } from './services/update/tuf/index.ts'
-export type {
-  Inspected,
-  RepositoryFiles,
-} from './services/update/tuf/index.ts'
+export type { Inspected, RepositoryFiles } from './services/update/tuf/index.ts'
 
 /** The files of a channel that this machine's device keeps, and the indexes that it lists. */
 export interface KeptChannel extends RepositoryFiles {

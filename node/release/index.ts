@@ -4,13 +4,7 @@ export { assemble } from './assemble.ts'
 export { ReleaseError } from './errors.ts'
 
 export { makeRelease } from './make.ts'
-export type {
-  About,
-  MadeRelease,
-  MakeOptions,
-  MakeProgress,
-  MakeSummary,
-} from './make.ts'
+export type { About, MadeRelease, MakeOptions, MakeProgress, MakeSummary } from './make.ts'
 export { PATCH } from './patch.ts'
 export { planFetch } from './plan.ts'
 

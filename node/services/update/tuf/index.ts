@@ -2,7 +2,6 @@
 export { openChannelClient } from './client.ts'
 export type { ChannelClient, FetchFile } from './client.ts'
 export { nextRoot, nextTargets, signDraft } from './drafts.ts'
-export type { Signatures } from './drafts.ts'
 export { TufError } from './errors.ts'
 export type { TufErrorCode } from './errors.ts'
 export { folderSource } from './folder.ts'
@@ -13,10 +12,8 @@ export {
   readKeyFile,
   writeKeyFile,
 } from './key-files.ts'
-export type { AskPassphrase } from './key-files.ts'
 export { indexFile } from './listing.ts'
 export type { ChannelView, Release, TufTime } from './listing.ts'
-
 export { inspect, inspectMetadata, signMetadata, trustRoot } from './offline.ts'
 export type { Inspected } from './offline.ts'
 export {
@@ -28,8 +25,6 @@ export {
   renewChannel,
 } from './repository.ts'
 export type { OnlineKeys, RepositoryFiles } from './repository.ts'
-export { refreshOnce } from './refresh-once.ts'
-
 export { exportChannel, importChannel, readMark } from './transfer.ts'
 export type { Chunks, Transferred, TransferOptions } from './transfer.ts'
 export { parseTargetPath } from './witness.ts'
