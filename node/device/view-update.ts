@@ -32,7 +32,7 @@ const LINE_CHARS = 512 * 1024
 
 export function updateView(base: DeviceBase, requireHome: () => Home): UpdateView {
   return {
-    updates: () => stateOf(base, requireHome()),
+    updates: async () => stateOf(base, requireHome()),
     async trustChannel({ name, root }) {
       const home = requireHome()
       const { pin } = trustRoot(bytesOf(root))
@@ -71,9 +71,11 @@ export function updateView(base: DeviceBase, requireHome: () => Home): UpdateVie
       const why = outcome.what === 'rolled-back' ? outcome.why : outcome.what
       return { name, why }
     },
-    fetchRelease: (name, { build }, signal) => fetchLines(requireHome(), { name, build }, signal),
-    exportChannel: (channel, folder) => transfer(requireHome(), { channel, folder }, exportChannel),
-    importChannel: (channel, folder) => transfer(requireHome(), { channel, folder }, importChannel),
+    fetchRelease: (name, { build }, signal) => fetchLines(requireHome, { name, build }, signal),
+    exportChannel: async (channel, folder) =>
+      transfer(requireHome(), { channel, folder }, exportChannel),
+    importChannel: async (channel, folder) =>
+      transfer(requireHome(), { channel, folder }, importChannel),
   }
 }
 
@@ -182,10 +184,11 @@ function nameOf({ members }: Home, key: Uint8Array): string {
 }
 
 async function* fetchLines(
-  home: Home,
+  requireHome: () => Home,
   wanted: { readonly name: string; readonly build: number | undefined },
   signal: AbortSignal,
 ): AsyncGenerator<FetchLine> {
+  const home = requireHome()
   const found = listed(home, wanted)
   const waiting: FetchLine[] = []
   let wake = Promise.withResolvers<void>()
