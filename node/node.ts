@@ -3,6 +3,8 @@
  * view. What the device is in depends on whether it has a home; that part starts and stops as a
  * whole (device/home.ts). No logic lives here.
  */
+import { rm } from 'node:fs/promises'
+
 import { grant, mayAct, reduce, regrant, type Op, type OpSet } from '../protocols/members/index.ts'
 import { PAIRING } from '../protocols/pairing/index.ts'
 import { toHex } from '../protocols/wire/index.ts'
@@ -33,6 +35,7 @@ import { createAdmission, type Admission } from './services/admission.ts'
 import { createCandidate, type Candidate } from './services/pairing.ts'
 import { createWindowStore } from './storage/counters.ts'
 import { forgetDevice } from './storage/first-start.ts'
+import { updateFolders } from './update-folders.ts'
 
 export interface NodeDeps {
   readonly config: Config
@@ -93,6 +96,8 @@ async function compose(
     ...powerView(() => powerReport(deps.config.power, base.wakes)),
     ...careView(base, keeper.home, async () => {
       await forgetDevice(deps.config.paths.dataDir, FILES)
+      // What was believed of channels, and the keys that kept them fresh.
+      await rm(updateFolders(deps.config.paths).state, { recursive: true, force: true })
       deps.onReset()
     }),
   }

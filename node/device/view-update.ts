@@ -71,9 +71,7 @@ export function updateView(base: DeviceBase, requireHome: () => Home): UpdateVie
       const why = outcome.what === 'rolled-back' ? outcome.why : outcome.what
       return { name, why }
     },
-    async *fetchRelease(name, { build }, signal) {
-      yield* fetchLines(requireHome(), { name, build }, signal)
-    },
+    fetchRelease: (name, { build }, signal) => fetchLines(requireHome, { name, build }, signal),
     exportChannel: async (channel, folder) =>
       transfer(requireHome(), { channel, folder }, exportChannel),
     importChannel: async (channel, folder) =>
@@ -186,10 +184,11 @@ function nameOf({ members }: Home, key: Uint8Array): string {
 }
 
 async function* fetchLines(
-  home: Home,
+  requireHome: () => Home,
   wanted: { readonly name: string; readonly build: number | undefined },
   signal: AbortSignal,
 ): AsyncGenerator<FetchLine> {
+  const home = requireHome()
   const found = listed(home, wanted)
   const waiting: FetchLine[] = []
   let wake = Promise.withResolvers<void>()

@@ -128,7 +128,6 @@ describe('a device in its folder', () => {
 
 describe('a device without a home', () => {
   const ON = { ref: 'kitchen', name: 'on' }
-  const SIGNED = { role: 'targets', file: '', indexes: [] } as const
   const none = ['NODE_NO_HOME']
   const asked: readonly [
     keyof NodeView,
@@ -165,10 +164,14 @@ describe('a device without a home', () => {
     ['cancelCall', (view) => view.cancelCall('ab', forever), none],
     ['why', (view) => view.why('kitchen', {}, forever), none],
     ['updates', (view) => view.updates(), none],
-    ['trustChannel', (view) => view.trustChannel({ name: 'home', root: '' }), none],
+    ['trustChannel', (view) => view.trustChannel({ name: 'home', root: 'AA==' }), none],
     ['distrustChannel', (view) => view.distrustChannel('home'), none],
-    ['acceptSigned', (view) => view.acceptSigned('home', SIGNED), none],
-    ['changeRollout', (view) => view.changeRollout({ dnd: true }), none],
+    [
+      'acceptSigned',
+      (view) => view.acceptSigned('home', { role: 'targets', file: 'AA==', indexes: [] }),
+      none,
+    ],
+    ['changeRollout', (view) => view.changeRollout({ pause: '*' }), none],
     ['rollbackUpdate', (view) => view.rollbackUpdate('app'), none],
     ['fetchRelease', (view) => all(view.fetchRelease('app', {}, forever)), none],
     ['exportChannel', (view) => view.exportChannel('home', '/nowhere'), none],
