@@ -3,6 +3,8 @@
  * view. What the device is in depends on whether it has a home; that part starts and stops as a
  * whole (device/home.ts). No logic lives here.
  */
+import { rm } from 'node:fs/promises'
+
 import { grant, mayAct, reduce, regrant, type Op, type OpSet } from '../protocols/members/index.ts'
 import { PAIRING } from '../protocols/pairing/index.ts'
 import { toHex } from '../protocols/wire/index.ts'
@@ -22,6 +24,7 @@ import { alreadyHome, homeView, pairingView, type HomeKeeper } from './device/vi
 import { incidentsView } from './device/view-incidents.ts'
 import { powerView } from './device/view-power.ts'
 import { readingsView } from './device/view-readings.ts'
+import { updateView } from './device/view-update.ts'
 import type { Clock, Random } from './env.ts'
 import { NodeError } from './errors.ts'
 import { Scope } from './lifecycle.ts'
@@ -32,6 +35,7 @@ import { createAdmission, type Admission } from './services/admission.ts'
 import { createCandidate, type Candidate } from './services/pairing.ts'
 import { createWindowStore } from './storage/counters.ts'
 import { forgetDevice } from './storage/first-start.ts'
+import { updateFolders } from './update-folders.ts'
 
 export interface NodeDeps {
   readonly config: Config
@@ -88,9 +92,12 @@ async function compose(
     ...trustView(base, keeper.requireHome),
     ...incidentsView(base, keeper.requireHome),
     ...callsView(base, keeper.requireHome),
+    ...updateView(base, keeper.requireHome),
     ...powerView(() => powerReport(deps.config.power, base.wakes)),
     ...careView(base, keeper.home, async () => {
       await forgetDevice(deps.config.paths.dataDir, FILES)
+      // What was believed of channels, and the keys that kept them fresh.
+      await rm(updateFolders(deps.config.paths).state, { recursive: true, force: true })
       deps.onReset()
     }),
   }

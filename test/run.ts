@@ -1,6 +1,6 @@
 /**
- * Runs the suite with Node's test runner: all `*.test.ts` two files at a time, then the labs one at
- * a time, with one summary over both. It looks for files itself, so that a run over nothing fails.
+ * Runs the suite with Node's test runner: all `*.test.ts`, then the labs, two files at a time, with
+ * one summary over both. It looks for files itself, so that a run over nothing fails.
  * It is not a test framework: every file also runs alone, with `node --test FILE`.
  *
  *   test/run.ts [--meta | --lab] [--name PATTERN] [PART-OF-A-PATH…]
@@ -62,7 +62,7 @@ function phases(choice: ReturnType<typeof options>): Phase[] {
   const two = Math.min(2, availableParallelism())
   return [
     { files: find(tests, choice.filters), concurrency: two, timeoutMs: TEST_LIMIT_MS },
-    { files: find(labs, choice.filters), concurrency: 1, timeoutMs: LAB_LIMIT_MS },
+    { files: find(labs, choice.filters), concurrency: two, timeoutMs: LAB_LIMIT_MS },
   ].filter(({ files }) => files.length > 0)
 }
 

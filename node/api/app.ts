@@ -120,7 +120,9 @@ function addRoute(app: Hono<Env>, route: Route, deps: AppDeps): void {
       dashboard: deps.dashboard,
       ref: c.req.param('ref') ?? '',
       name: c.req.param('name') ?? '',
-      body: (route.body === undefined ? undefined : await readBody(c, route.body)) as never,
+      body: (route.body === undefined
+        ? undefined
+        : await readBody(c, route.body, route.maxBodyBytes)) as never,
       query: (route.query === undefined ? undefined : readQuery(c, route.query)) as never,
       signal: AbortSignal.any([deps.signal, c.req.raw.signal, stop.signal]),
     }
@@ -164,11 +166,12 @@ async function respond(c: Context<Env>, { route, result, stop, log }: Outcome): 
 async function readBody<Schema extends v.GenericSchema<unknown, unknown>>(
   c: Context<Env>,
   schema: Schema,
+  maxBytes = MAX_BODY_BYTES,
 ): Promise<v.InferOutput<Schema>> {
   const [type] = (c.req.header('Content-Type') ?? '').split(';')
   // A page of another site can send text/plain and forms without asking first; never JSON.
   if (type?.trim().toLowerCase() !== 'application/json') throw new HttpError('HTTP_NOT_JSON')
-  const text = await readText(c.env.incoming)
+  const text = await readText(c.env.incoming, maxBytes)
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -179,12 +182,12 @@ async function readBody<Schema extends v.GenericSchema<unknown, unknown>>(
 }
 
 /** The whole body, if it is small. Length headers are not believed. */
-async function readText(incoming: HttpBindings['incoming']): Promise<string> {
+async function readText(incoming: HttpBindings['incoming'], maxBytes: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let bytes = 0
   for await (const chunk of incoming as AsyncIterable<Uint8Array>) {
     bytes += chunk.length
-    if (bytes > MAX_BODY_BYTES) throw new HttpError('HTTP_TOO_LARGE')
+    if (bytes > maxBytes) throw new HttpError('HTTP_TOO_LARGE')
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')

@@ -6,6 +6,7 @@ import { request, type IncomingMessage } from 'node:http'
 
 import { asError, NodeError } from '../errors.ts'
 import { callsClient, device, type Asked } from './client-calls.ts'
+import { updateClient } from './client-update.ts'
 import { ApiError, type Problem } from './problem.ts'
 import { API_PREFIX, type DashboardLinks } from './routes.ts'
 import type { NodeView } from './view.ts'
@@ -39,6 +40,7 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     readJson<T>(await send(socketPath, { ...call, signal: AbortSignal.any([signal, until]) }))
   return {
     ...callsClient({ ask: question, act, lines }),
+    ...updateClient({ ask: question, act, lines }),
     power: () => ask('GET', '/power'),
     status: () => ask('GET', '/status'),
     recoveryKit: () => ask('POST', '/recovery-kit'),

@@ -36,6 +36,8 @@ export interface Route {
    * `events` and `bytes` are streams.
    */
   readonly answer: 'json' | 'call' | 'none' | 'ndjson' | 'events' | 'bytes'
+  /** How long a body may be; 64 KiB where it is not given. */
+  readonly maxBodyBytes?: number
   /** Not for the dashboard: only the Unix socket has it. */
   readonly socketOnly?: boolean
   readonly handle: (context: RouteContext<never, never>) => Answer

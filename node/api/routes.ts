@@ -7,6 +7,7 @@ import * as v from 'valibot'
 import * as input from './inputs.ts'
 import { route, type Route } from './route.ts'
 import { callRoutes } from './routes-calls.ts'
+import { updateRoutes } from './routes-update.ts'
 import type { StatusView } from './view.ts'
 
 export { API_PREFIX, type DashboardLinks, type Route } from './route.ts'
@@ -245,5 +246,6 @@ export const ROUTES: readonly Route[] = [
   ...deviceRoutes,
   ...readingRoutes,
   ...callRoutes,
+  ...updateRoutes,
   ...careRoutes,
 ]

@@ -12,6 +12,7 @@ import type { DevicesView } from './view-devices.ts'
 import type { HomeView } from './view-home.ts'
 import type { PowerView } from './view-power.ts'
 import type { ReadingsView } from './view-readings.ts'
+import type { UpdateView } from './view-update.ts'
 
 export * from './view-calls.ts'
 export type * from './view-care.ts'
@@ -19,7 +20,8 @@ export * from './view-devices.ts'
 export type * from './view-home.ts'
 export type * from './view-power.ts'
 export type * from './view-readings.ts'
+export type * from './view-update.ts'
 
 /** `ref` is a name, a fingerprint or a peer id, or any unambiguous beginning: see device-ref.ts. */
 export interface NodeView
-  extends HomeView, DevicesView, ReadingsView, CallsView, PowerView, CareView {}
+  extends HomeView, DevicesView, ReadingsView, CallsView, PowerView, CareView, UpdateView {}

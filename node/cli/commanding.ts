@@ -8,7 +8,7 @@ export type Action = (cli: Cli, ...args: never[]) => Promise<void> | void
 /** `run(load)` makes a commander action of a command function: (cli, ...arguments, options). */
 export type Run = (
   load: () => Promise<Action>,
-  options?: { readonly long?: boolean },
+  options?: { readonly long?: boolean; readonly takesVersion?: boolean },
 ) => (...args: unknown[]) => Promise<void>
 
 export function collect(value: string, before: readonly string[]): readonly string[] {

@@ -2,13 +2,16 @@
  * The commands and their options, and nothing of what they do: each loads its code when it runs, so
  * that `kith devices` does not pay for the whole device.
  */
-import { Command, InvalidArgumentError } from 'commander'
+import process from 'node:process'
+
+import { Command, CommanderError, InvalidArgumentError } from 'commander'
 
 import { ROLES } from '../api/view.ts'
 import { kithVersion } from '../version.ts'
 import { collect, oneOf, type Run } from './commanding.ts'
 import { createCli, globalOptions, type Cli } from './context.ts'
 import { addCalls } from './program-calls.ts'
+import { addUpdates } from './program-update.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 const SHORT_MS = 30_000
@@ -20,8 +23,9 @@ const CALL_TEXT = 'what a guest may do, like lamp/toggle; may be repeated'
 export function createProgram(env: Environment, interrupted: AbortSignal): Command {
   const program = new Command('kith')
   const run: Run =
-    (load, { long = false } = {}) =>
+    (load, { long = false, takesVersion = false } = {}) =>
     async (...args) => {
+      if (!takesVersion && program.opts()['version'] !== undefined) showVersion()
       const cli = createCli({
         options: globalOptions(program.opts(), env),
         env,
@@ -37,6 +41,7 @@ export function createProgram(env: Environment, interrupted: AbortSignal): Comma
   addDevices(program, run)
   addReadings(program, run)
   addCalls(program, run)
+  addUpdates(program, run)
   addExport(program, run)
   addCare(program, run)
   addConfig(program, run)
@@ -55,13 +60,22 @@ function addGlobalOptions(program: Command): void {
     .option('-y, --yes', 'do not ask')
     .option('--timeout <duration>', 'give up after, like 10s')
     .option('--no-color', 'no colours')
-    .version(kithVersion(), '--version')
+    .option('--version [version]', 'the version of this program; of a release, for update publish')
+    .on('option:version', (value: unknown) => {
+      if (value === null || value === undefined || value === '') showVersion()
+    })
     .addHelpText(
       'after',
       '\nA DEVICE is a name, a fingerprint or a peer id, or the beginning of one.',
     )
     .exitOverride()
     .configureOutput({ outputError: () => undefined })
+}
+
+/** @throws CommanderError, as commander does after its own */
+function showVersion(): never {
+  process.stdout.write(`${kithVersion()}\n`)
+  throw new CommanderError(0, 'commander.version', kithVersion())
 }
 
 function addHome(program: Command, run: Run): void {

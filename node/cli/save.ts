@@ -10,6 +10,11 @@ const MAX_SECRET_BYTES = 4096
 
 /** A new file that only this user can read. @throws NodeError NODE_USAGE where there is one already */
 export async function saveSecret(path: string, text: string): Promise<void> {
+  await saveNew(path, text)
+}
+
+/** The same, of text or bytes. */
+export async function saveNew(path: string, text: string | Uint8Array): Promise<void> {
   try {
     await using file = await open(path, 'wx', 0o600)
     await file.writeFile(text)

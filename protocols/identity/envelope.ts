@@ -15,6 +15,7 @@ export type DocumentKind =
   | 'receipt'
   | 'incident'
   | 'schedule'
+  | 'update-report'
 
 export interface Context {
   readonly kind: DocumentKind
@@ -139,6 +140,7 @@ const HEADERS: Readonly<Record<DocumentKind, Header>> = {
   receipt: headerOf('receipt'),
   incident: headerOf('incident'),
   schedule: headerOf('schedule'),
+  'update-report': headerOf('update-report'),
 }
 
 function headerOf(kind: DocumentKind): Header {

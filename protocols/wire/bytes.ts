@@ -47,10 +47,18 @@ export function isLonger(text: string, max: number): boolean {
   return text.length > max || (3 * text.length > max && utf8(text).length > max)
 }
 
+const DIGITS = new TextEncoder().encode('0123456789abcdef')
+const ASCII = new TextDecoder()
+
+/** One piece of text: joined from digits it would take ten times the time and the memory. */
 export function toHex(bytes: Uint8Array): string {
-  let out = ''
-  for (const byte of bytes) out += byte.toString(16).padStart(2, '0')
-  return out
+  const digits = new Uint8Array(2 * bytes.length)
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i] ?? 0
+    digits[2 * i] = DIGITS[byte >> 4] ?? 0
+    digits[2 * i + 1] = DIGITS[byte & 15] ?? 0
+  }
+  return ASCII.decode(digits)
 }
 
 /** @throws RangeError where `hex` is not an even number of hexadecimal digits. */

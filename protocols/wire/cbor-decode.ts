@@ -29,11 +29,14 @@ const TAG = 6
 /** Least argument that needs 1, 2, 4 or 8 bytes after the head (RFC 8949 section 4.2.1). */
 const LEAST = [24, 0x100, 0x10000, 2 ** 32] as const
 const TWO_32 = 2 ** 32
+/** Byte strings from this length on may be windows. */
+const LONG_BYTES = 16 * 1024
 /** Texts up to this length are read without a call to the decoder of the platform. */
 const SHORT_TEXT = 64
 
 /**
- * Decode exactly one document. Maps come back as `Map`, byte strings as fresh `Uint8Array`s.
+ * Decode exactly one document. Maps come back as `Map`, byte strings as `Uint8Array`s: fresh ones, but
+ * for one that is most of a long `input`, which is a window on it.
  *
  * @throws WireError WIRE_MALFORMED, WIRE_FRAME_TOO_LARGE
  */
@@ -52,7 +55,7 @@ class Reader {
   #at = 0
 
   constructor(input: Uint8Array, { maxDepth, maxItems }: CborLimits) {
-    // A Buffer's slice() shares memory: nothing that is read may be a window on network buffers.
+    // A Buffer's slice() shares memory: nothing short that is read may keep a network buffer.
     this.#bytes = new Uint8Array(input.buffer, input.byteOffset, input.byteLength)
     this.#view = new DataView(input.buffer, input.byteOffset, input.byteLength)
     this.#maxDepth = maxDepth
@@ -82,7 +85,7 @@ class Reader {
         if (argument === Number.MAX_SAFE_INTEGER) malformed('integer')
         return -1 - argument
       case BYTES:
-        return this.#bytes.slice(this.#at, this.#skip(argument))
+        return this.#byteString(argument)
       case TEXT:
         return this.#text(argument)
       default:
@@ -111,6 +114,14 @@ class Reader {
     if (count > this.#bytes.length - this.#at) malformed('cut short')
     this.#at += count
     return this.#at
+  }
+
+  /** Long ones are most of the document: a window on it keeps little else. */
+  #byteString(length: number): Uint8Array {
+    const from = this.#at
+    const to = this.#skip(length)
+    const long = length >= LONG_BYTES && 2 * length >= this.#bytes.buffer.byteLength
+    return long ? this.#bytes.subarray(from, to) : this.#bytes.slice(from, to)
   }
 
   #text(length: number): string {

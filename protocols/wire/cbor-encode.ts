@@ -20,6 +20,7 @@ const FLOAT32 = 0xfa
 const FLOAT64 = 0xfb
 
 const FIRST_BYTES = 256
+const LONG_BYTES = 16_384
 const TWO_32 = 2 ** 32
 /** Texts up to this length are written without a call to the encoder of the platform. */
 const SHORT_TEXT = 64
@@ -42,6 +43,10 @@ class Writer {
   #at = 0
 
   taken(): Uint8Array {
+    // Long ones are nearly as long as their array: not worth a copy.
+    if (this.#at > LONG_BYTES && this.#at > this.#bytes.length / 2) {
+      return this.#bytes.subarray(0, this.#at)
+    }
     return this.#bytes.slice(0, this.#at)
   }
 

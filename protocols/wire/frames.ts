@@ -12,6 +12,7 @@
 import type { Stream } from '@libp2p/interface'
 
 import type { Clock } from '../env.ts'
+import { ByteBuffer, LONG_PIECE_BYTES } from './byte-buffer.ts'
 import { concatBytes, encodeVarint } from './bytes.ts'
 import { WireError } from './errors.ts'
 
@@ -53,6 +54,9 @@ export interface Frames {
 
 /** Stop reading from the network above this many unread bytes, or one frame where that is more. */
 const PAUSE_ABOVE_BYTES = 256 * 1024
+
+/** Of a long frame, sent with its length: the muxer cuts what is longer than 64 KiB in any case. */
+const FIRST_BYTES = 1_024
 
 /** Longest length prefix: 28 bits. */
 const MAX_PREFIX_BYTES = 4
@@ -108,7 +112,7 @@ class StreamFrames implements Frames {
     if (frame.length > this.#limits.maxFrameBytes) throw new WireError('WIRE_FRAME_TOO_LARGE')
     if (frame.length === 0) throw new WireError('WIRE_MALFORMED', 'empty frame')
     if (this.#error !== undefined) throw this.#error
-    if (!this.#send(concatBytes(encodeVarint(frame.length), frame))) await this.#drained(signal)
+    if (!this.#sendPrefixed(frame)) await this.#drained(signal)
   }
 
   abort(error: WireError): void {
@@ -116,6 +120,13 @@ class StreamFrames implements Frames {
     this.#input.clear()
     this.#end(error)
     this.#stream.abort(error)
+  }
+
+  /** With its length in front; of a long one only the beginning is copied for that. */
+  #sendPrefixed(frame: Uint8Array): boolean {
+    const first = frame.length < LONG_PIECE_BYTES ? frame.length : FIRST_BYTES
+    const takes = this.#send(concatBytes(encodeVarint(frame.length), frame.subarray(0, first)))
+    return first === frame.length ? takes : this.#send(frame.subarray(first))
   }
 
   #send(bytes: Uint8Array): boolean {
@@ -126,9 +137,10 @@ class StreamFrames implements Frames {
     }
   }
 
-  #take(data: Uint8Array | { subarray(): Uint8Array }): void {
+  #take(data: Uint8Array | Iterable<Uint8Array>): void {
     if (this.#error !== undefined) return
-    this.#input.push(data.subarray())
+    if (data instanceof Uint8Array) this.#input.push(data)
+    else for (const piece of data) this.#input.push(piece)
     this.#watch()
     this.#wake?.()
   }
@@ -263,53 +275,4 @@ function readPrefix(input: ByteBuffer): { length: number; width: number } | unde
     return { length, width: i + 1 }
   }
   throw new WireError('WIRE_FRAME_TOO_LARGE', 'length prefix')
-}
-
-/** Received bytes in one array, which grows with what is unread and is let go when nothing is. */
-class ByteBuffer {
-  #bytes = new Uint8Array(0)
-  #start = 0
-  #end = 0
-
-  get length(): number {
-    return this.#end - this.#start
-  }
-
-  at(index: number): number | undefined {
-    return index < this.length ? this.#bytes[this.#start + index] : undefined
-  }
-
-  push(piece: Uint8Array): void {
-    if (this.#end + piece.length > this.#bytes.length) this.#makeRoom(this.length + piece.length)
-    this.#bytes.set(piece, this.#end)
-    this.#end += piece.length
-  }
-
-  /** A copy of the first `count` bytes, which must be there. */
-  take(count: number): Uint8Array {
-    const taken = this.#bytes.slice(this.#start, this.#start + count)
-    this.drop(count)
-    return taken
-  }
-
-  drop(count: number): void {
-    this.#start += count
-    if (this.#start === this.#end) this.clear()
-  }
-
-  clear(): void {
-    this.#bytes = new Uint8Array(0)
-    this.#start = this.#end = 0
-  }
-
-  #makeRoom(needed: number): void {
-    const old = this.#bytes
-    // Moving costs what was read since the last time, so each byte is moved about once.
-    const enough = needed <= old.length && this.#start >= old.length / 2
-    const bytes = enough ? old : new Uint8Array(Math.max(needed, old.length * 2))
-    bytes.set(old.subarray(this.#start, this.#end))
-    this.#bytes = bytes
-    this.#end -= this.#start
-    this.#start = 0
-  }
 }

@@ -12,6 +12,7 @@ import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
+import { fetchPackages } from './delta.ts'
 import { table, type Result } from './figures.ts'
 import { isOnLan, runOnLan } from './lan.ts'
 
@@ -25,6 +26,9 @@ const BENCHMARKS: Readonly<Record<string, (root: string, long: boolean) => Promi
   mqtt: async (root) => (await import('./mqtt.ts')).benchMqtt(root),
   hub: async (root, long) => (await import('./hub.ts')).benchHub(root, long),
   history: async (root) => (await import('./history.ts')).benchHistory(root),
+  publish: async (root) => (await import('./publish.ts')).benchPublish(root),
+  delta: async (root) => (await import('./delta.ts')).benchDelta(root),
+  update: async (root) => (await import('./update.ts')).benchUpdate(root),
   footprint: async (root) => (await import('./footprint.ts')).benchFootprint(root),
 }
 
@@ -46,7 +50,8 @@ async function main(): Promise<number> {
   }
   if (!isOnLan()) {
     build()
-    return runOnLan()
+    await using _ = names.includes('delta') ? await fetchPackages() : undefined
+    return await runOnLan()
   }
   const root = await mkdtemp(path.join(tmpdir(), 'kith-bench-'))
   const results: Result[] = []

@@ -11,6 +11,7 @@ import type {
 } from '../../node/api/view.ts'
 import { NodeError } from '../../node/errors.ts'
 import { callAnswers, POWER } from './fake-calls.ts'
+import { updateAnswers } from './fake-updates.ts'
 
 export const KIT_GROUPS = ['abcd-1', 'efgh-2', 'jkmn-3', 'pqrs-4', 'tuvw-5', 'xyz2-6'] as const
 export const CODE = '37-1234-5678-9'
@@ -196,6 +197,7 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
       yield new Uint8Array([1, 2, 3])
     },
     ...callAnswers(endless),
+    ...updateAnswers(),
     power: async () => POWER,
     doctor: async () => [
       { check: 'address', ok: true, cause: 'fe80::1', cure: '' },

@@ -6,6 +6,7 @@
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import path from 'node:path'
+import process from 'node:process'
 
 /** A tool, and why a test that needs it cannot run; undefined where it can. */
 const PROBES = {
@@ -15,6 +16,9 @@ const PROBES = {
   mosquitto: () => withPrograms(['mosquitto']),
   terminal: () => withPrograms(['script', 'stty']),
   avahi: () => withPrograms(['avahi-daemon', 'avahi-browse', 'dbus-daemon']),
+  dpkg: () => withPrograms(['dpkg', 'dpkg-deb']) ?? withRoot(),
+  rauc: () => withPrograms(['rauc', 'mksquashfs', 'dbus-daemon', 'openssl']) ?? withLoops(),
+  swupdate: () => withPrograms(['swupdate', 'openssl']) ?? withRoot(),
 } as const satisfies Record<string, () => string | undefined>
 
 export type Tool = keyof typeof PROBES
@@ -43,6 +47,16 @@ export function needs(...tools: readonly Tool[]): { skip?: string } {
 function withPrograms(names: readonly string[]): string | undefined {
   const missing = names.filter((name) => findProgram(name) === undefined)
   return missing.length > 0 ? `not installed: ${missing.join(', ')}` : undefined
+}
+
+function withRoot(): string | undefined {
+  return process.getuid?.() === 0 ? undefined : 'needs root'
+}
+
+/** Containers may have no loop devices: ask for a free one. */
+function withLoops(): string | undefined {
+  const { status, stderr } = spawnSync('losetup', ['--find'], { encoding: 'utf8' })
+  return withRoot() ?? (status === 0 ? undefined : `no loop devices here: ${stderr.trim()}`)
 }
 
 /** Containers may forbid tracing even where the program is there: try it. */

@@ -23,7 +23,7 @@ const NOTHING = /^\b$/
 const PROTOCOL_BASE = String.raw`protocols\/(env|errors)\.ts`
 const PROTOCOL_INDEX = String.raw`protocols\/[a-z-]+\/index\.ts`
 /** Files of node/ itself, but for those that put the device together. */
-const BASE = String.raw`node\/(?!(main|node|index|migrations|verify|wake)\.ts)[a-z-]+\.ts`
+const BASE = String.raw`node\/(?!(main|node|index|migrations|release|verify|wake)\.ts)[a-z-]+\.ts`
 const LIBP2P = String.raw`libp2p|@libp2p\/[a-z-]+|@chainsafe\/[a-z0-9-]+|@multiformats\/[a-z-]+`
 
 /** Any built-in module; any package but libp2p's, which belong to node/mesh. */
@@ -97,6 +97,13 @@ export const WALLS: readonly Wall[] = [
     packages: NO_LIBP2P,
   },
   {
+    // Releases made and put together: for the program that publishes and for the device's service.
+    files: /^node\/release\//,
+    own: /^(node\/release)\//,
+    may: only(PROTOCOL_BASE, PROTOCOL_INDEX, BASE, String.raw`node\/storage\/.*`),
+    packages: NO_LIBP2P,
+  },
+  {
     files: /^node\/mesh\//,
     own: /^(node\/mesh)\//,
     may: only(PROTOCOL_BASE, PROTOCOL_INDEX, BASE, String.raw`node\/storage\/.*`),
@@ -118,7 +125,12 @@ export const WALLS: readonly Wall[] = [
   {
     files: /^node\/services\//,
     own: /^(node\/services\/[a-z-]+)(\/|\.ts$)/,
-    may: only(PROTOCOL_BASE, PROTOCOL_INDEX, BASE, String.raw`node\/(storage|mesh|machine)\/.*`),
+    may: only(
+      PROTOCOL_BASE,
+      PROTOCOL_INDEX,
+      BASE,
+      String.raw`node\/(storage|mesh|machine|release)\/.*`,
+    ),
     packages: NO_LIBP2P,
   },
   {
@@ -140,7 +152,7 @@ export const WALLS: readonly Wall[] = [
       PROTOCOL_BASE,
       BASE,
       String.raw`protocols\/(identity|telemetry|update)\/index\.ts`,
-      String.raw`node\/(main|verify|wake)\.ts`,
+      String.raw`node\/(main|release|verify|wake)\.ts`,
       String.raw`node\/api\/.*`,
     ),
     packages: NO_LIBP2P,

@@ -163,6 +163,19 @@ describe('a device without a home', () => {
     ['callById', (view) => view.callById('ab', {}, forever), none],
     ['cancelCall', (view) => view.cancelCall('ab', forever), none],
     ['why', (view) => view.why('kitchen', {}, forever), none],
+    ['updates', (view) => view.updates(), none],
+    ['trustChannel', (view) => view.trustChannel({ name: 'home', root: 'AA==' }), none],
+    ['distrustChannel', (view) => view.distrustChannel('home'), none],
+    [
+      'acceptSigned',
+      (view) => view.acceptSigned('home', { role: 'targets', file: 'AA==', indexes: [] }),
+      none,
+    ],
+    ['changeRollout', (view) => view.changeRollout({ pause: '*' }), none],
+    ['rollbackUpdate', (view) => view.rollbackUpdate('app'), none],
+    ['fetchRelease', (view) => all(view.fetchRelease('app', {}, forever)), none],
+    ['exportChannel', (view) => view.exportChannel('home', '/nowhere'), none],
+    ['importChannel', (view) => view.importChannel('home', '/nowhere'), none],
   ]
   it('says so where it needs one, and answers all else', async () => {
     await using made = folders()

@@ -79,11 +79,56 @@ describe('flow control', () => {
     assert.ok(updates() >= 1 && updates() <= most, `${updates()} updates`)
   })
 
-  it('goes on after a reader that paused', async () => {
+  it('goes on after a reader that paused, whatever came meanwhile', async () => {
+    const { from, to } = await connected()
+    to.send(new Uint8Array(1))
+    const first = received(to, 1000)
+    from.send(new Uint8Array(1000))
+    await first
+    for (const whilePaused of [10_000, 70_000, 200_000, 400_000]) {
+      const total = whilePaused + 1024 * 1024
+      const done = received(to, total)
+      to.pause()
+      for (let sent = 0; sent < total; sent += 10_000) from.send(new Uint8Array(10_000))
+      // What is sent fills the window before anything is read.
+      await new Promise((resolve) => setImmediate(resolve))
+      to.resume()
+      await done
+    }
+  })
+
+  it('tells after a pause what came during it', () => {
+    const told: number[] = []
+    // As a yamux stream: it tells nothing while it is paused.
+    const flow = {
+      state: 3,
+      unsaid: 0,
+      handleData({ header }: { header: { length: number } }) {
+        flow.unsaid += header.length
+        flow.sendWindowUpdate()
+      },
+      sendWindowUpdate() {
+        if (flow.state === 5) return
+        told.push(flow.unsaid)
+        flow.unsaid = 0
+      },
+    }
+    spareUpdates(flow as never)
+    flow.state = 5
+    for (let i = 0; i < 4; i++) flow.handleData({ header: { length: TELL_AFTER_BYTES } })
+    flow.state = 3
+    flow.sendWindowUpdate()
+    assert.deepEqual(told, [4 * TELL_AFTER_BYTES])
+  })
+
+  it('goes on after a pause in which all of the window was used', async () => {
     const { from, to } = await connected()
     to.pause()
     const total = 1024 * 1024
     for (let sent = 0; sent < total; sent += 10_000) from.send(new Uint8Array(10_000))
+    for (let turn = 0; (to.readBufferLength ?? 0) < 262_144 && turn < 10_000; turn++) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
     const done = received(to, total)
     to.resume()
     await done

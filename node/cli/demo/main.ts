@@ -17,11 +17,13 @@ import { Scope } from '../../lifecycle.ts'
 import { EXIT_INTERRUPTED } from '../context.ts'
 import { parentGone } from '../parent.ts'
 import { startHome, type DemoHome } from './home.ts'
+import { spreadRelease, type Spread } from './release.ts'
 import { createTable } from './table.ts'
 
 const USAGE = `npm start -- [--once] [--json] [--data-dir DIR]
 
-A home of three devices on this machine, with real discovery, pairing and readings.
+A home of three devices on this machine, with real discovery, pairing, a release that spreads, and
+readings.
 
   --once          end by itself once every device's readings were verified by another
   --json          print one JSON document at the end, and nothing else, on standard output
@@ -38,13 +40,13 @@ interface Options {
   readonly dataDir: string | undefined
 }
 
-/** What --json prints. `update` is null until there are updates to spread. */
+/** What --json prints. `update` is null where it was ended before one had spread. */
 interface Summary {
   readonly devices: number
   readonly paired: number
   readonly readings: number
   readonly verified: number
-  readonly update: null
+  readonly update: Spread | null
   readonly ms: number
 }
 
@@ -77,15 +79,29 @@ async function run(options: Options, scope: Scope): Promise<Summary> {
   const home = await startHome({ root, clock: systemClock, say }, scope)
   const { url } = await home.hub.client.dashboardLink()
   say(`The dashboard, for one visit in the next minutes:\n  ${url}`)
+  const update = await spread(home, root, say, scope)
   say('Readings of this machine, signed by each device and verified by the hub:')
   const counts = await watch(home, options, scope)
   return {
     devices: 1 + home.others.length,
     paired: home.paired,
     ...counts,
-    update: null,
+    update,
     ms: Math.round(performance.now() - started),
   }
+}
+
+/** Publish something small on the hub, and wait until all have it. */
+async function spread(
+  home: DemoHome,
+  root: string,
+  say: (line: string) => void,
+  { signal }: Scope,
+): Promise<Spread> {
+  say('The hub signs and publishes a small release …')
+  const found = await spreadRelease(home, root, signal)
+  say(`Version ${found.version} runs on every device; parts came from ${found.from.join(' and ')}.`)
+  return found
 }
 
 /** The folder of the devices; a temporary one is removed when the devices have stopped. */

@@ -1,0 +1,83 @@
+/** The door for programs that make a release without a running device: `kith update publish`. */
+import { BOUNDS, openIndex, type OpenedIndex } from '../protocols/update/index.ts'
+import { systemClock } from './env.ts'
+import { assemble, makeRelease, type MadeRelease, type MakeOptions } from './release/index.ts'
+import {
+  folderSource,
+  indexFile,
+  inspectMetadata,
+  parseTargetPath,
+  readRepository,
+  type RepositoryFiles,
+} from './services/update/tuf/index.ts'
+import { openBlobs } from './storage/blobs.ts'
+
+export type { MadeRelease, MakeProgress, MakeSummary } from './release/index.ts'
+
+export interface PublishOptions extends Omit<MakeOptions, 'blobs'> {
+  /** Where its chunks go: the folder of a device's store, which may be running, or a new one. */
+  readonly folder: string
+  readonly maxBytes: number
+}
+
+/** As `makeRelease`, with the store in `folder`. */
+export async function publishInto(
+  { folder, maxBytes, ...options }: PublishOptions,
+  signal: AbortSignal,
+): Promise<MadeRelease> {
+  await using blobs = await openBlobs({ folder, maxBytes, clock: systemClock })
+  return await makeRelease({ ...options, blobs }, signal)
+}
+
+export {
+  initChannel,
+  inspect,
+  nextTargets,
+  readMark,
+  signMetadata,
+  trustRoot,
+} from './services/update/tuf/index.ts'
+export type { Inspected, RepositoryFiles } from './services/update/tuf/index.ts'
+
+/** The files of a channel that this machine's device keeps, and the indexes that it lists. */
+export interface KeptChannel extends RepositoryFiles {
+  /** Of one name, newest first. */
+  builds(name: string): Promise<readonly OpenedIndex[]>
+}
+
+/** @throws TufError TUF_CHANNEL where there is no channel in the folder */
+export async function readChannel(folder: string): Promise<KeptChannel> {
+  const files = await readRepository(folder)
+  const listed = inspectMetadata(files.targets)
+  const source = folderSource(folder)
+  return {
+    ...files,
+    async builds(name) {
+      const found: OpenedIndex[] = []
+      for (const { path, sha256, withdrawn } of listed.releases ?? []) {
+        const release = parseTargetPath(path)
+        if (withdrawn || release?.name !== name) continue
+        const file = indexFile({ ...release, sha256 })
+        const bytes = await source('', file, BOUNDS.maxIndexBytes)
+        if (bytes !== undefined) found.push(openIndex(bytes))
+      }
+      return found.toSorted((a, b) => b.index.build - a.index.build)
+    },
+  }
+}
+
+/** Make a release in `out` from the chunks in `folder`. @throws ReleaseError */
+export async function putTogether(
+  {
+    folder,
+    maxBytes,
+    index,
+  }: { readonly folder: string; readonly maxBytes: number; readonly index: Uint8Array },
+  out: string,
+  signal: AbortSignal,
+): Promise<OpenedIndex> {
+  const opened = openIndex(index)
+  await using blobs = await openBlobs({ folder, maxBytes, clock: systemClock })
+  await assemble(opened, { blobs, sources: [], memoryBytes: 0 }, out, signal)
+  return opened
+}

@@ -1,0 +1,27 @@
+/** The installer that a release names. */
+import { treeInstaller } from './tree.ts'
+import { debInstaller } from './deb.ts'
+import { execInstaller } from './exec.ts'
+import { ociInstaller } from './oci.ts'
+import { raucInstaller } from './rauc.ts'
+import { swupdateInstaller } from './swupdate.ts'
+import type { Site } from './site.ts'
+import type { Installer, Release } from './types.ts'
+
+/** @throws InstallError INSTALL_ARGUMENTS where this device is not set up for it */
+export function createInstaller({ installer }: Pick<Release, 'installer'>, site: Site): Installer {
+  switch (installer) {
+    case 'tree':
+      return treeInstaller(site)
+    case 'deb':
+      return debInstaller(site)
+    case 'exec':
+      return execInstaller(site)
+    case 'oci':
+      return ociInstaller(site)
+    case 'rauc':
+      return raucInstaller(site)
+    case 'swupdate':
+      return swupdateInstaller(site)
+  }
+}
