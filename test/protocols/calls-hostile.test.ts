@@ -155,9 +155,13 @@ describe('a caller resets the stream of a device that', () => {
     const description = assert.rejects(caller.describe(forever), { code: 'CALLS_UNASKED' })
     await far.receive(Request)
     const chunk = new Uint8Array(BOUNDS.maxChunkBytes)
-    for (let i = 0; i < 5; i++) {
-      await far.send(Response, { n: 1, last: false, description: chunk })
+    const pour = async (): Promise<void> => {
+      for (let i = 0; i < 5; i++) {
+        await far.send(Response, { n: 1, last: false, description: chunk })
+      }
     }
+    // It is cut off while it still speaks, or right after.
+    await Promise.allSettled([pour()])
     await description
   })
 
