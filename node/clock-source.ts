@@ -90,6 +90,8 @@ export function watchClockSource(deps: ClockSourceDeps, signal: AbortSignal): Cl
 
   async function ask(): Promise<void> {
     for (const program of programs) {
+      // To start one that is not there takes as long as to start one that is.
+      if (!existsSync(program.path)) continue
       const answer = await answerOf(program, signal)
       if (signal.aborted) return
       if (answer === undefined) continue

@@ -13,6 +13,9 @@ import { ensurePrivateFolder } from './storage/files.ts'
 
 /** By then everything is loaded. A clean end writes the cache too, but a pulled plug is not one. */
 const FLUSH_AFTER_MS = 60_000
+/** A neighbour that is there answers within this, and has the first readings that much later. */
+const MEET_MS = 250
+const READINGS_MS = 50
 
 /** Run until `signal` aborts; after a reset, as a new device. @throws NodeError where it cannot start */
 export async function runDevice(config: Config, signal: AbortSignal): Promise<void> {
@@ -55,7 +58,7 @@ async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
     await scope.use('crash report', () => ({
       [Symbol.asyncDispose]: async () => void process.off('uncaughtException', crashed),
     }))
-    // After the mesh: it has peers to wait for, and this is loaded meanwhile.
+    await firstTurn(node.met)
     const { startApi } = await import('./api/server.ts')
     const { dashboardFiles } = await import('./dashboard/files.ts')
     await scope.use('api', async (until) =>
@@ -81,6 +84,15 @@ async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
   } finally {
     await scope[Symbol.asyncDispose]()
   }
+}
+
+/**
+ * Who waits for this device comes before who will ask it: the API's code is loaded once the first
+ * readings are out, or when nobody was met.
+ */
+async function firstTurn(met: Promise<void>): Promise<void> {
+  const readings = met.then(() => systemClock.sleep(READINGS_MS))
+  await Promise.race([readings, systemClock.sleep(MEET_MS)])
 }
 
 /**

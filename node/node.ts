@@ -14,6 +14,7 @@ import type { DeviceBase } from './device/base.ts'
 import { FILES, openBase, opSetOf, storedOps } from './device/open-base.ts'
 import { exportView } from './device/export.ts'
 import { startHome, type Home } from './device/home.ts'
+import { lateUpdateView } from './device/late-updates.ts'
 import { powerReport } from './device/power.ts'
 import { isGiven } from './device/readers.ts'
 import { trustView } from './device/trust.ts'
@@ -24,7 +25,6 @@ import { alreadyHome, homeView, pairingView, type HomeKeeper } from './device/vi
 import { incidentsView } from './device/view-incidents.ts'
 import { powerView } from './device/view-power.ts'
 import { readingsView } from './device/view-readings.ts'
-import { updateView } from './device/view-update.ts'
 import type { Clock, Random } from './env.ts'
 import { NodeError } from './errors.ts'
 import { Scope } from './lifecycle.ts'
@@ -49,6 +49,8 @@ export interface NodeDeps {
 
 export interface DeviceNode extends AsyncDisposable {
   readonly view: NodeView
+  /** A member is connected; at once where this device has no home yet. */
+  readonly met: Promise<void>
   /** The process is about to end by this error: keep what may be told of it. Never throws. */
   crashed(error: unknown): void
 }
@@ -61,9 +63,10 @@ export async function startNode(deps: NodeDeps, signal: AbortSignal): Promise<De
   const startedAt = deps.clock.now()
   const scope = new Scope()
   try {
-    const { view, marker } = await compose(deps, scope, { signal, startedAt })
+    const { view, marker, met } = await compose(deps, scope, { signal, startedAt })
     return {
       view,
+      met,
       crashed: (error) => marker.failed(error),
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     }
@@ -77,7 +80,7 @@ async function compose(
   deps: NodeDeps,
   scope: Scope,
   { signal, startedAt }: { readonly signal: AbortSignal; readonly startedAt: number },
-): Promise<{ readonly view: NodeView; readonly marker: RunMarker }> {
+): Promise<Pick<DeviceNode, 'view' | 'met'> & { readonly marker: RunMarker }> {
   const base = await openBase(deps, scope)
   const keeper = await createKeeper(base, AbortSignal.any([signal, scope.signal]))
   await scope.use('home', () => keeper)
@@ -92,7 +95,7 @@ async function compose(
     ...trustView(base, keeper.requireHome),
     ...incidentsView(base, keeper.requireHome),
     ...callsView(base, keeper.requireHome),
-    ...updateView(base, keeper.requireHome),
+    ...lateUpdateView(base, keeper.requireHome),
     ...powerView(() => powerReport(deps.config.power, base.wakes)),
     ...careView(base, keeper.home, async () => {
       await forgetDevice(deps.config.paths.dataDir, FILES)
@@ -102,7 +105,14 @@ async function compose(
     }),
   }
   base.marker.stage('running')
-  return { view, marker: base.marker }
+  return { view, met: metBy(keeper.home(), scope.signal), marker: base.marker }
+}
+
+async function metBy(home: Home | undefined, signal: AbortSignal): Promise<void> {
+  if (home === undefined || home.mesh.peers().length > 0) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  home.mesh.events.on('connect', () => resolve(), signal)
+  await promise
 }
 
 interface Keeper extends HomeKeeper, AsyncDisposable {

@@ -78,13 +78,17 @@ export function openRunMarker(
   }
 }
 
-/** In place: half a marker still tells that the run did not end in order. */
+/**
+ * In place: half a marker still tells that the run did not end in order. Only an error's is forced to
+ * the disk: a process that dies leaves the others to the kernel, a power cut is no error to tell of,
+ * and a busy disk would hold up each start.
+ */
 function write(path: string, run: LastRun): void {
   try {
     const file = openSync(path, 'w', 0o600)
     try {
       writeSync(file, JSON.stringify(run))
-      fsyncSync(file)
+      if (run.facts !== undefined) fsyncSync(file)
     } finally {
       closeSync(file)
     }

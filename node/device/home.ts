@@ -27,6 +27,7 @@ import { createTimekeeper, type Timekeeper } from '../timekeeper.ts'
 import type { DeviceBase } from './base.ts'
 import { callsOf } from './calls.ts'
 import { incidentsOf, joinIncidents } from './incidents.ts'
+import { createLateUpdates, type LateUpdates } from './late-updates.ts'
 import { mailboxOf, type MailCalls } from './mailbox.ts'
 import { guestsOf } from './readers.ts'
 import { rulesOf } from './rules.ts'
@@ -34,7 +35,6 @@ import type { Sleeper } from './sleeper.ts'
 import { callsAwake, followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
 import { actuatorsOf, thingOf } from './thing.ts'
 import { watchTrust } from './trust.ts'
-import { joinUpdates, updatesOf, type HomeUpdates } from './update.ts'
 
 export interface Home extends AsyncDisposable {
   readonly members: Members
@@ -43,7 +43,7 @@ export interface Home extends AsyncDisposable {
   readonly time: Timekeeper
   readonly incidents: Incidents
   readonly mailbox: Mailbox
-  readonly updates: HomeUpdates
+  readonly updates: LateUpdates
   readonly actuators: Actuators
   /** What of this device can be called. */
   readonly thing: Thing
@@ -85,9 +85,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const { thing } = things
   const talking = await startTalking(base, { members, mesh, telemetry, time, thing }, scope)
   calling.resolve(talking.calls)
-  const updates = await scope.use('updates', (until) =>
-    updatesOf(base, { members, mesh, time, telemetry }, until),
-  )
+  const updates = await scope.use('updates', (until) => createLateUpdates(base, () => home, until))
   const announced = new Set<string>()
   const home: Home = {
     members,
@@ -109,7 +107,6 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   mesh.events.on('connect', ({ key }) => void announced.delete(peerIdOf(key)), scope.signal)
   joinParts(base, home, scope.signal)
   joinIncidents(base, home, scope.signal)
-  joinUpdates(base, home, scope.signal)
   const log = base.log.child({ part: 'members' })
   void keepCheckpoints({ members, mesh, time, clock: base.clock, log }, scope.signal)
   return home

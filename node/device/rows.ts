@@ -4,10 +4,13 @@ import { boundBy, type Device } from '../../protocols/members/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
 import type { DeviceRow, DeviceState } from '../api/view.ts'
 import type { DeviceBase } from './base.ts'
-import type { Home } from './home.ts'
+import type { Home as WholeHome } from './home.ts'
 
 /** A powered device that has been gone for less may be about to come back. */
 const LATE_MS = 60_000
+
+/** What rows are made of. */
+type Home = Omit<WholeHome, 'updates'>
 
 /** This device before it has a home. */
 export function homelessRow({ signer, config, version }: DeviceBase): DeviceRow {

@@ -15,7 +15,7 @@ import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { resolveDevice } from '../api/device-ref.ts'
 import type { RolloutChange, UpdateRolloutView } from '../api/view.ts'
 import type { DeviceBase } from './base.ts'
-import type { Home } from './home.ts'
+import type { UpdatingHome as Home } from './update.ts'
 import { deviceRows } from './rows.ts'
 import { asNodeError } from './view-devices.ts'
 

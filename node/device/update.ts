@@ -36,6 +36,11 @@ export interface HomeUpdates extends AsyncDisposable {
 const MIN_FREE_BYTES = 256 * 1024 * 1024
 const MAX_MODEL = 64
 
+/** A home whose updates are loaded. */
+export interface UpdatingHome extends Omit<Home, 'updates'> {
+  readonly updates: HomeUpdates
+}
+
 type Parts = Pick<Home, 'members' | 'mesh' | 'time' | 'telemetry'>
 
 export async function updatesOf(
@@ -56,7 +61,10 @@ export async function updatesOf(
   const updates = await startUpdates(
     serviceDeps(base, home, { folders, blobs, policy, log }),
     signal,
-  )
+  ).catch(async (error: unknown) => {
+    await blobs[Symbol.asyncDispose]()
+    throw error
+  })
   const publisher = startPublisher(
     {
       ...folders,
@@ -121,7 +129,7 @@ function serviceDeps(
 /** What one part tells the others. */
 export function joinUpdates(
   { journal }: DeviceBase,
-  { members, incidents, updates: { updates } }: Home,
+  { members, incidents, updates: { updates } }: UpdatingHome,
   signal: AbortSignal,
 ): void {
   members.events.on('change', () => void updates.look(), signal)

@@ -25,7 +25,7 @@ import {
 } from '../services/update/tuf/index.ts'
 import type { Progress, Updates } from '../services/update/update.ts'
 import type { DeviceBase } from './base.ts'
-import type { Home } from './home.ts'
+import type { UpdatingHome as Home } from './update.ts'
 import { changedRollout, rolloutView, setUpdatePolicy, withChannel } from './update-rollout.ts'
 
 const LINE_CHARS = 512 * 1024

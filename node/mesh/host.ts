@@ -1,7 +1,13 @@
 /** A libp2p node with every limit set: Noise, yamux, identify and ping over zoned TCP. */
 import { noise } from '@chainsafe/libp2p-noise'
-import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
-import type { Connection, ConnectionGater, Libp2p, PeerDiscovery } from '@libp2p/interface'
+import { privateKeyFromRaw } from '@libp2p/crypto/keys'
+import type {
+  Connection,
+  ConnectionGater,
+  Libp2p,
+  PeerDiscovery,
+  PrivateKey,
+} from '@libp2p/interface'
 import { ping } from '@libp2p/ping'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr, type Multiaddr } from '@multiformats/multiaddr'
@@ -9,6 +15,8 @@ import type { Datastore } from 'interface-datastore'
 import { createLibp2p } from 'libp2p'
 import type { Logger } from 'pino'
 
+import { signerFromSeed } from '../../protocols/identity/index.ts'
+import { concatBytes } from '../../protocols/wire/index.ts'
 import { mayCrossWire } from './addresses.ts'
 import { libp2pLogger } from './libp2p-log.ts'
 import type { ZonedTcp } from './transport.ts'
@@ -59,6 +67,11 @@ const LIMITS = {
   protocolNegotiationMs: 3000,
 } as const
 
+/** libp2p itself finds the public key in JavaScript, which takes 40 ms of a cold start. */
+function privateKeyOf(seed: Uint8Array): PrivateKey {
+  return privateKeyFromRaw(concatBytes(seed, signerFromSeed(seed).key))
+}
+
 export async function startHost(options: HostOptions): Promise<Host> {
   let components: HostComponents | undefined
   const { discovery } = options
@@ -67,7 +80,7 @@ export async function startHost(options: HostOptions): Promise<Host> {
   const identify = isPlain ? {} : { identify: (await import('./identify.ts')).zonelessIdentify() }
   const node = await createLibp2p({
     start: false,
-    privateKey: await generateKeyPairFromSeed('Ed25519', options.seed),
+    privateKey: privateKeyOf(options.seed),
     addresses: {
       listen: [...options.listen],
       announceFilter: (addresses) => addresses.filter(mayCrossWire),
