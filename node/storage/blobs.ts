@@ -10,7 +10,7 @@ import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Clock } from '../../protocols/env.ts'
-import { CodedError } from '../../protocols/errors.ts'
+import { wordedError } from '../../protocols/errors.ts'
 import { toHex } from '../../protocols/wire/index.ts'
 import {
   blobFileOf,
@@ -37,12 +37,7 @@ export const BLOB_ERRORS = {
 
 export type BlobErrorCode = keyof typeof BLOB_ERRORS
 
-export class BlobError extends CodedError<BlobErrorCode> {
-  constructor(code: BlobErrorCode, detail?: string, options?: ErrorOptions) {
-    const text = BLOB_ERRORS[code]
-    super(code, detail === undefined ? text : `${text} ${detail}`, options)
-  }
-}
+export class BlobError extends wordedError(BLOB_ERRORS, (words, detail) => `${words} ${detail}`) {}
 
 export interface BlobUsage {
   readonly blobs: number

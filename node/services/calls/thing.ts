@@ -1,6 +1,6 @@
 /** What a device's calls act on. The parts that move something satisfy it; this file has no part. */
 import type { Json, ThingModel } from '../../../protocols/calls/index.ts'
-import { CodedError } from '../../../protocols/errors.ts'
+import { instead, wordedError } from '../../../protocols/errors.ts'
 
 export type ChangeKind = 'property' | 'event'
 
@@ -29,8 +29,4 @@ export const THING_ERRORS = {
 
 export type ThingErrorCode = keyof typeof THING_ERRORS
 
-export class ThingError extends CodedError<ThingErrorCode> {
-  constructor(code: ThingErrorCode, message?: string, options?: ErrorOptions) {
-    super(code, message ?? THING_ERRORS[code], options)
-  }
-}
+export class ThingError extends wordedError(THING_ERRORS, instead) {}
