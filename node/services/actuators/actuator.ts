@@ -30,8 +30,6 @@ export const ACTUATOR_ERRORS = {
   ACTUATOR_INVALID: 'the value does not fit',
 } as const
 
-export type ActuatorErrorCode = keyof typeof ACTUATOR_ERRORS
-
 /** The message never has words of another program, and so may be told to whoever called. */
 export class ActuatorError extends wordedError(ACTUATOR_ERRORS, instead) {}
 

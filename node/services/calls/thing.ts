@@ -27,6 +27,4 @@ export const THING_ERRORS = {
   THING_BUSY: 'it is busy',
 } as const
 
-export type ThingErrorCode = keyof typeof THING_ERRORS
-
 export class ThingError extends wordedError(THING_ERRORS, instead) {}

@@ -22,8 +22,6 @@ export const INSTALL_ERRORS = {
   INSTALL_JOURNAL: 'the journal cannot be read',
 } as const
 
-export type InstallErrorCode = keyof typeof INSTALL_ERRORS
-
 export class InstallError extends wordedError(INSTALL_ERRORS, instead) {}
 
 const FULL: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
