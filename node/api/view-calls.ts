@@ -4,6 +4,10 @@
  * device that sleeps gets its calls when it wakes.
  */
 
+import type { CallState } from '../call-state.ts'
+
+export { isUnderway, type CallState } from '../call-state.ts'
+
 /** Any JSON value. */
 export type Json =
   | null
@@ -24,20 +28,6 @@ export interface DeviceName {
 
 export type CallVerb = 'read' | 'write' | 'invoke' | 'cancel'
 
-/**
- * `queued`: on this device alone. `held`: safe on two members or more. `delivered`: the sleeper has
- * it. `executed`: its receipt is here, whatever it says. `unknown`: sent, and no answer came.
- */
-export type CallState =
-  | 'sent'
-  | 'queued'
-  | 'held'
-  | 'delivered'
-  | 'executed'
-  | 'expired'
-  | 'cancelled'
-  | 'unknown'
-
 export type ReceiptStatus =
   | 'done'
   | 'failed'
@@ -50,11 +40,6 @@ export type ReceiptStatus =
   | 'cancelled'
   | 'refused'
   | 'busy'
-
-/** Nobody knows yet what came of it: it is on its way, or waits for a device that sleeps. */
-export function isUnderway({ state }: { readonly state: CallState }): boolean {
-  return state === 'sent' || state === 'queued' || state === 'held' || state === 'delivered'
-}
 
 /** What the called device signed about a call. */
 export interface ReceiptView {

@@ -1,5 +1,5 @@
 /** Why a release could not be made or put together, in words for people. */
-import { CodedError } from '../../protocols/errors.ts'
+import { instead, wordedError } from '../../protocols/errors.ts'
 
 export const RELEASE_ERRORS = {
   /** A file or folder that cannot become a release. Says which path, and why. */
@@ -18,7 +18,7 @@ export const RELEASE_ERRORS = {
 
 export type ReleaseErrorCode = keyof typeof RELEASE_ERRORS
 
-export class ReleaseError extends CodedError<ReleaseErrorCode> {
+export class ReleaseError extends wordedError(RELEASE_ERRORS, instead) {
   /** Of RELEASE_MISSING: numbers of the chunks, each once, rising. */
   readonly numbers: readonly number[]
 
@@ -27,7 +27,7 @@ export class ReleaseError extends CodedError<ReleaseErrorCode> {
     detail?: string,
     options?: ErrorOptions & { readonly numbers?: readonly number[] },
   ) {
-    super(code, detail ?? RELEASE_ERRORS[code], options)
+    super(code, detail, options)
     this.numbers = options?.numbers ?? []
   }
 }

@@ -10,8 +10,8 @@ import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import type { Clock } from '../../protocols/env.ts'
-import { CodedError } from '../../protocols/errors.ts'
 import { toHex } from '../../protocols/wire/index.ts'
+import { BlobError, isDiskFull, refuse } from './blob-errors.ts'
 import {
   blobFileOf,
   prepareFolders,
@@ -28,21 +28,6 @@ import { rawOf, type Blob, type BlobName } from './chunk-form.ts'
 
 export type { Blob, BlobName } from './chunk-form.ts'
 export { CHUNK_WINDOW_LOG, rawOf } from './chunk-form.ts'
-
-export const BLOB_ERRORS = {
-  BLOBS_FULL: 'The store for updates is full, and all that is in it is still needed.',
-  BLOBS_DISK_FULL: 'The disk is full.',
-  BLOBS_IO: 'A file of the store for updates could not be read or written.',
-} as const
-
-export type BlobErrorCode = keyof typeof BLOB_ERRORS
-
-export class BlobError extends CodedError<BlobErrorCode> {
-  constructor(code: BlobErrorCode, detail?: string, options?: ErrorOptions) {
-    const text = BLOB_ERRORS[code]
-    super(code, detail === undefined ? text : `${text} ${detail}`, options)
-  }
-}
 
 export interface BlobUsage {
   readonly blobs: number
@@ -348,17 +333,4 @@ class FileBlobs implements BlobStore {
     const hash = Uint8Array.from(Buffer.from(hex, 'hex'))
     for (const listener of this.#listeners) listener(hash, why)
   }
-}
-
-function isDiskFull(error: unknown): boolean {
-  const { code } = error as NodeJS.ErrnoException
-  return code === 'ENOSPC' || code === 'EDQUOT'
-}
-
-/** @throws BlobError for an error of the file system, anything else as it is */
-function refuse(error: unknown): never {
-  if (isDiskFull(error)) throw new BlobError('BLOBS_DISK_FULL', undefined, { cause: error })
-  const { code, syscall } = error as NodeJS.ErrnoException
-  if (syscall === undefined) throw error
-  throw new BlobError('BLOBS_IO', `(${code} in ${syscall})`, { cause: error })
 }

@@ -8,7 +8,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import { FLAGS, type Pack, type Reading } from '../../protocols/telemetry/index.ts'
 import type { Measured, RollupTable } from './rollups.ts'
 import { sensorTable, type Sensor } from './sensor-rows.ts'
-import { plan, spanRows } from './spans.ts'
+import { plan, spanRows, type SpanNumbers } from './spans.ts'
 
 export const READING_TABLES = `
   CREATE TABLE sensors (
@@ -63,19 +63,10 @@ export interface ReadingRow extends Reading {
  * Numbers of one sensor in one span; true counts as 1, text is left out, and so is what came after
  * proof of two histories.
  */
-export interface BucketRow {
+export interface BucketRow extends SpanNumbers {
   readonly kind: 'bucket'
   readonly sensor: string
   readonly unit?: string
-  /** Start of the span. */
-  readonly atMs: number
-  /** Length of the span: as asked, or longer where shorter ones are no longer kept. */
-  readonly everyMs: number
-  readonly min: number
-  readonly mean: number
-  readonly max: number
-  readonly last: number
-  readonly count: number
 }
 
 export interface ReadingTable {

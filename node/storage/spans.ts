@@ -31,16 +31,21 @@ export interface Part extends SpanQuery {
   readonly anchorMs: number
 }
 
-/** Numbers of one sensor in one span. */
-export interface SpanRow {
-  readonly sensor: number
+/** What the numbers of one sensor in one span come to. */
+export interface SpanNumbers {
+  /** Start of the span. */
   readonly atMs: number
+  /** Length of the span: as asked, or longer where shorter ones are no longer kept. */
   readonly everyMs: number
   readonly min: number
   readonly mean: number
   readonly max: number
   readonly last: number
   readonly count: number
+}
+
+interface SpanRow extends SpanNumbers {
+  readonly sensor: number
 }
 
 /**

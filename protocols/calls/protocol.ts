@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { codesByStatus, statusError } from '../errors.ts'
 import type { Protocol } from '../wire/index.ts'
 
 /** SPEC.md "Limits". One stream each way is kept open as long as the connection. */
@@ -66,18 +66,7 @@ export const CALLS_ERRORS = {
 
 export type CallsErrorCode = keyof typeof CALLS_ERRORS
 
-export class CallsError extends CodedError<CallsErrorCode> {
-  readonly status: number
-
-  constructor(code: CallsErrorCode, detail?: string, options?: ErrorOptions) {
-    const { message, status } = CALLS_ERRORS[code]
-    super(code, detail === undefined ? message : `${message}: ${detail}`, options)
-    this.status = status
-  }
-}
+export class CallsError extends statusError(CALLS_ERRORS) {}
 
 /** The code behind a status number that a peer sent; undefined for one that is not in the table. */
-export function callsCode(status: number): CallsErrorCode | undefined {
-  const codes = Object.keys(CALLS_ERRORS) as CallsErrorCode[]
-  return codes.find((code) => CALLS_ERRORS[code].status === status)
-}
+export const callsCode = codesByStatus(CALLS_ERRORS)

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { statusError } from '../errors.ts'
 
 /** SPEC.md "Limits". There is no libp2p protocol here: discovery is multicast DNS. */
 export const DISCOVERY = {
@@ -34,15 +34,7 @@ export const DISCOVERY_ERRORS = {
 
 export type DiscoveryErrorCode = keyof typeof DISCOVERY_ERRORS
 
-export class DiscoveryError extends CodedError<DiscoveryErrorCode> {
-  readonly status: number
-
-  constructor(code: DiscoveryErrorCode, detail?: string, options?: ErrorOptions) {
-    const { status, message } = DISCOVERY_ERRORS[code]
-    super(code, detail === undefined ? message : `${message}: ${detail}`, options)
-    this.status = status
-  }
-}
+export class DiscoveryError extends statusError(DISCOVERY_ERRORS) {}
 
 /** Services that listen above 1024 and must never get a handshake because of a forged record. */
 export const REFUSED_PORTS: ReadonlySet<number> = new Set([

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { statusError } from '../errors.ts'
 import type { Protocol } from '../wire/index.ts'
 
 /** SPEC.md "Limits". The frames leave room for the ops that one side may lack. */
@@ -20,11 +20,4 @@ export const HELLO_ERRORS = {
 export type HelloErrorCode = keyof typeof HELLO_ERRORS
 
 /** The greeting failed: nothing else may run on this connection. */
-export class HelloError extends CodedError<HelloErrorCode> {
-  readonly status: number
-
-  constructor(code: HelloErrorCode, options?: ErrorOptions) {
-    super(code, HELLO_ERRORS[code].message, options)
-    this.status = HELLO_ERRORS[code].status
-  }
-}
+export class HelloError extends statusError(HELLO_ERRORS) {}

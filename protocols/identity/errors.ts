@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { wordedError } from '../errors.ts'
 
 /** SPEC.md "Errors". */
 export const IDENTITY_ERRORS = {
@@ -11,9 +11,4 @@ export const IDENTITY_ERRORS = {
 export type IdentityErrorCode = keyof typeof IDENTITY_ERRORS
 
 /** A key, an id or a signed document is not what it claims to be. */
-export class IdentityError extends CodedError<IdentityErrorCode> {
-  constructor(code: IdentityErrorCode, detail?: string, options?: ErrorOptions) {
-    const text = IDENTITY_ERRORS[code]
-    super(code, detail === undefined ? text : `${text}: ${detail}`, options)
-  }
-}
+export class IdentityError extends wordedError(IDENTITY_ERRORS) {}

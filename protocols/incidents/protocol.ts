@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { statusError } from '../errors.ts'
 import type { Protocol } from '../wire/index.ts'
 
 /** SPEC.md "Limits". A stream lasts as long as the connection; reports are few. */
@@ -31,12 +31,4 @@ export const INCIDENTS_ERRORS = {
 
 export type IncidentsErrorCode = keyof typeof INCIDENTS_ERRORS
 
-export class IncidentsError extends CodedError<IncidentsErrorCode> {
-  readonly status: number
-
-  constructor(code: IncidentsErrorCode, detail?: string, options?: ErrorOptions) {
-    const { message, status } = INCIDENTS_ERRORS[code]
-    super(code, detail === undefined ? message : `${message}: ${detail}`, options)
-    this.status = status
-  }
-}
+export class IncidentsError extends statusError(INCIDENTS_ERRORS) {}

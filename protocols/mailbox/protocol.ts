@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { statusError } from '../errors.ts'
 import type { Protocol } from '../wire/index.ts'
 
 /** SPEC.md "Limits". One stream carries one put, one piece of news, or one wake. */
@@ -60,12 +60,4 @@ export const MAILBOX_ERRORS = {
 
 export type MailboxErrorCode = keyof typeof MAILBOX_ERRORS
 
-export class MailboxError extends CodedError<MailboxErrorCode> {
-  readonly status: number
-
-  constructor(code: MailboxErrorCode, detail?: string, options?: ErrorOptions) {
-    const { message, status } = MAILBOX_ERRORS[code]
-    super(code, detail === undefined ? message : `${message}: ${detail}`, options)
-    this.status = status
-  }
-}
+export class MailboxError extends statusError(MAILBOX_ERRORS) {}

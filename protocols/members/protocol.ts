@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { statusError } from '../errors.ts'
 import type { Protocol } from '../wire/index.ts'
 
 /** SPEC.md "Limits". */
@@ -59,8 +59,7 @@ export const MEMBERS_ERRORS = {
 export type MembersErrorCode = keyof typeof MEMBERS_ERRORS
 
 /** What a membership op means, or claims, is refused. */
-export class MembersError extends CodedError<MembersErrorCode> {
-  readonly status: number
+export class MembersError extends statusError(MEMBERS_ERRORS) {
   /** MEMBERS_KIT_MISTYPED only: the group, 1..8, that is wrong where that is known. */
   readonly group: number | undefined
 
@@ -69,9 +68,7 @@ export class MembersError extends CodedError<MembersErrorCode> {
     detail?: string,
     options?: ErrorOptions & { group?: number },
   ) {
-    const { status, message } = MEMBERS_ERRORS[code]
-    super(code, detail === undefined ? message : `${message}: ${detail}`, options)
-    this.status = status
+    super(code, detail, options)
     this.group = options?.group
   }
 }

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { CodedError, codesByStatus } from '../errors.ts'
 
 /** SPEC.md "Errors". `message` is for the person in front of the device that throws it. */
 export const PAIRING_ERRORS = {
@@ -64,9 +64,9 @@ export class PairingError extends CodedError<PairingErrorCode> {
   }
 }
 
+const codeOf = codesByStatus(PAIRING_ERRORS)
+
 /** The error that a peer's `status` stands for; PAIRING_REFUSED for an unknown one. */
 export function errorOfStatus(status: number): PairingError {
-  const codes = Object.keys(PAIRING_ERRORS) as PairingErrorCode[]
-  const code = codes.find((known) => PAIRING_ERRORS[known].status === status)
-  return new PairingError(code ?? 'PAIRING_REFUSED')
+  return new PairingError(codeOf(status) ?? 'PAIRING_REFUSED')
 }

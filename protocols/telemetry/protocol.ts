@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { codesByStatus, statusError } from '../errors.ts'
 import type { Protocol } from '../wire/index.ts'
 
 /** SPEC.md "Limits". A stream lasts as long as the connection, so its frames are all but unbounded. */
@@ -67,18 +67,7 @@ export const TELEMETRY_ERRORS = {
 
 export type TelemetryErrorCode = keyof typeof TELEMETRY_ERRORS
 
-export class TelemetryError extends CodedError<TelemetryErrorCode> {
-  readonly status: number
-
-  constructor(code: TelemetryErrorCode, detail?: string, options?: ErrorOptions) {
-    const { message, status } = TELEMETRY_ERRORS[code]
-    super(code, detail === undefined ? message : `${message}: ${detail}`, options)
-    this.status = status
-  }
-}
+export class TelemetryError extends statusError(TELEMETRY_ERRORS) {}
 
 /** The code behind a status number that a peer sent; undefined for one that is not in the table. */
-export function telemetryCode(status: number): TelemetryErrorCode | undefined {
-  const codes = Object.keys(TELEMETRY_ERRORS) as TelemetryErrorCode[]
-  return codes.find((code) => TELEMETRY_ERRORS[code].status === status)
-}
+export const telemetryCode = codesByStatus(TELEMETRY_ERRORS)

@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { codesByStatus, statusError } from '../errors.ts'
 import type { Protocol } from '../wire/index.ts'
 
 /** SPEC.md "Limits". A stream lasts as long as the connection, so its frames are all but unbounded. */
@@ -62,18 +62,7 @@ export const UPDATE_ERRORS = {
 
 export type UpdateErrorCode = keyof typeof UPDATE_ERRORS
 
-export class UpdateError extends CodedError<UpdateErrorCode> {
-  readonly status: number
-
-  constructor(code: UpdateErrorCode, detail?: string, options?: ErrorOptions) {
-    const { message, status } = UPDATE_ERRORS[code]
-    super(code, detail === undefined ? message : `${message}: ${detail}`, options)
-    this.status = status
-  }
-}
+export class UpdateError extends statusError(UPDATE_ERRORS) {}
 
 /** The code behind a status number that a peer sent; undefined for one that is not in the table. */
-export function updateCode(status: number): UpdateErrorCode | undefined {
-  const codes = Object.keys(UPDATE_ERRORS) as UpdateErrorCode[]
-  return codes.find((code) => UPDATE_ERRORS[code].status === status)
-}
+export const updateCode = codesByStatus(UPDATE_ERRORS)

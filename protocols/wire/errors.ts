@@ -1,4 +1,4 @@
-import { CodedError } from '../errors.ts'
+import { wordedError } from '../errors.ts'
 
 /** SPEC.md "Errors". */
 export const WIRE_ERRORS = {
@@ -12,9 +12,4 @@ export const WIRE_ERRORS = {
 export type WireErrorCode = keyof typeof WIRE_ERRORS
 
 /** The bytes broke the rules, before any protocol looked at their meaning. */
-export class WireError extends CodedError<WireErrorCode> {
-  constructor(code: WireErrorCode, detail?: string, options?: ErrorOptions) {
-    const text = WIRE_ERRORS[code]
-    super(code, detail === undefined ? text : `${text}: ${detail}`, options)
-  }
-}
+export class WireError extends wordedError(WIRE_ERRORS) {}

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { createClient, type ApiClient } from '../../node/api/client.ts'
-import { startApi } from '../../node/api/server.ts'
+import { startApi, type Api } from '../../node/api/server.ts'
 import type { NodeView } from '../../node/api/view.ts'
 import { systemClock } from '../../node/env.ts'
 import { createLogger } from '../../node/log.ts'
@@ -16,14 +16,19 @@ export interface FakeDevice extends AsyncDisposable {
   readonly view: FakeView
   readonly socketPath: string
   readonly client: ApiClient
+  readonly api: Api
 }
 
-export async function startFakeDevice(over: Partial<NodeView> = {}): Promise<FakeDevice> {
+/** `port` is that of the dashboard: 0 for any, none where it is not given. */
+export async function startFakeDevice(
+  over: Partial<NodeView> = {},
+  { port }: { readonly port?: number } = {},
+): Promise<FakeDevice> {
   const dir = await mkdtemp(join(tmpdir(), 'kith-fake-'))
   const view = fakeView(over)
   const log = createLogger({ level: 'silent', format: 'json', out: { write: () => true } })
   const socketPath = join(dir, 'kith.sock')
-  const settings = { socketPath, port: undefined, version: '1.2.3', clock: systemClock, log }
+  const settings = { socketPath, port, version: '1.2.3', clock: systemClock, log }
   const random = seededRandom('device')
   const { signal } = new AbortController()
   const api = await startApi(view, { ...settings, random }, signal)
@@ -31,6 +36,7 @@ export async function startFakeDevice(over: Partial<NodeView> = {}): Promise<Fak
     dir,
     view,
     socketPath,
+    api,
     client: createClient(socketPath, signal),
     async [Symbol.asyncDispose]() {
       await api[Symbol.asyncDispose]()

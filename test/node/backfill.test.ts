@@ -2,20 +2,13 @@ import assert from 'node:assert/strict'
 import { setImmediate } from 'node:timers/promises'
 import { describe, it } from 'node:test'
 
-import pino from 'pino'
-
 import { systemClock } from '../../node/env.ts'
 import { createEmitter } from '../../node/events.ts'
 import type { MeshEvents } from '../../node/mesh/mesh.ts'
 import { createBackfill, NEAR_PACKS } from '../../node/services/telemetry/backfill.ts'
 import type { TelemetryMesh } from '../../node/services/telemetry/follower.ts'
-import {
-  startTelemetry,
-  type Telemetry,
-  type TelemetryDeps,
-} from '../../node/services/telemetry/index.ts'
-import { openDatabase } from '../../node/storage/db.ts'
-import { migration, openPackStore, type PackStore } from '../../node/storage/packs.ts'
+import type { Telemetry } from '../../node/services/telemetry/index.ts'
+import type { PackStore } from '../../node/storage/packs.ts'
 import {
   NO_PREV,
   serveLogs,
@@ -25,16 +18,16 @@ import {
 } from '../../protocols/telemetry/index.ts'
 import { openChannel, type ByteStream, type Channel } from '../../protocols/wire/index.ts'
 import { boundedPair, type BoundedStream } from '../helpers/bounded-stream.ts'
-import { chainOf, CONTEXT, deviceOf, HOME, manyReadings, packOf } from '../helpers/telemetry.ts'
-import { timeOf } from '../helpers/time.ts'
+import { chainOf, deviceOf, manyReadings, packOf } from '../helpers/telemetry.ts'
+import { memoryStore, startLogs } from '../helpers/telemetry-home.ts'
 
 const [sensor, hub] = [deviceOf('sensor'), deviceOf('hub')]
 const members = [sensor, hub].map(({ key }) => ({ key, publishes: true }))
 /** As much as a connection may swallow before it says that it is slow. */
 const WINDOW_BYTES = 1024 * 1024
 
-function memoryStore(packs: readonly Pack[] = []): PackStore {
-  const store = openPackStore(openDatabase(':memory:', [migration]))
+function storeOf(packs: readonly Pack[]): PackStore {
+  const store = memoryStore()
   store.insert(packs.map((pack) => ({ pack, receivedAtMs: Date.now() })))
   return store
 }
@@ -70,23 +63,7 @@ function linkTo(holder: PackStore) {
 }
 
 function startHub(mesh: TelemetryMesh, store = memoryStore()): Promise<Telemetry> {
-  const deps: TelemetryDeps = {
-    mesh,
-    store,
-    signer: hub,
-    verifier: CONTEXT.verifier,
-    home: HOME,
-    members,
-    follows: () => true,
-    mayRead: () => true,
-    epoch: () => 0,
-    time: timeOf(systemClock),
-    sources: [],
-    settings: { enabled: [], intervalMs: 1000, retentionMs: 1e12, maxBytes: 1e9 },
-    clock: systemClock,
-    log: pino({ level: 'silent' }),
-  }
-  return startTelemetry(deps, new AbortController().signal)
+  return startLogs(hub, systemClock, { mesh, store, members })
 }
 
 /** Packs of some 3 KB in a chain, so that a piece holds about ten. */
@@ -123,7 +100,7 @@ function seenBy({ events }: Telemetry): Seen {
 describe('a log that is far behind', () => {
   it('lets what is new pass, however much history there is to come on a slow link', async () => {
     const packs = bigChain(310)
-    const holder = memoryStore(packs.slice(0, 300))
+    const holder = storeOf(packs.slice(0, 300))
     const { mesh } = linkTo(holder)
     await using a = await startHub(mesh)
     const seen = seenBy(a)
@@ -147,7 +124,7 @@ describe('a log that is far behind', () => {
   })
 
   it('tells how far it has come, from the beginning to the end, and calls nothing missing', async () => {
-    const { mesh } = linkTo(memoryStore(chainOf(sensor, 400)))
+    const { mesh } = linkTo(storeOf(chainOf(sensor, 400)))
     await using a = await startHub(mesh)
     const seen = seenBy(a)
     const told: [number, number][] = []
@@ -172,7 +149,7 @@ describe('a log that is far behind', () => {
 
   it('names at the end what the holder does not have either', async () => {
     const packs = chainOf(sensor, 300)
-    const holder = memoryStore(packs.filter(({ seq }) => seq > 50 && (seq < 100 || seq > 150)))
+    const holder = storeOf(packs.filter(({ seq }) => seq > 50 && (seq < 100 || seq > 150)))
     const { mesh } = linkTo(holder)
     await using a = await startHub(mesh)
     const seen = seenBy(a)
@@ -192,7 +169,7 @@ describe('a log that is far behind', () => {
   })
 
   it('goes on after a break with what is missing, and takes nothing twice', async () => {
-    const { mesh, streams } = linkTo(memoryStore(chainOf(sensor, 300)))
+    const { mesh, streams } = linkTo(storeOf(chainOf(sensor, 300)))
     const store = memoryStore()
     await using a = await startHub(mesh, store)
     const seen = seenBy(a)
@@ -205,7 +182,7 @@ describe('a log that is far behind', () => {
   })
 
   it('shows nothing of a log whose holders have gone', async () => {
-    const { mesh } = linkTo(memoryStore(chainOf(sensor, 3)))
+    const { mesh } = linkTo(storeOf(chainOf(sensor, 3)))
     await using a = await startHub(mesh)
     await seenBy(a).came(3)
     assert.deepEqual(a.progress(sensor.key), { packs: 3, of: 3 })

@@ -1,34 +1,21 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterEach, describe, it } from 'node:test'
 
-import { startApi } from '../../node/api/server.ts'
 import type { NodeView } from '../../node/api/view.ts'
 import { readingText } from '../../node/cli/print.ts'
-import { systemClock } from '../../node/env.ts'
-import { createLogger } from '../../node/log.ts'
-import { CODE, DEVICES, fakeView, READINGS } from '../helpers/fake-view.ts'
+import { startFakeDevice, type FakeDevice } from '../helpers/fake-device.ts'
+import { CODE, DEVICES, READINGS } from '../helpers/fake-view.ts'
 import { kith } from '../helpers/kith-process.ts'
-import { seededRandom } from '../helpers/random.ts'
 
 const cleanup: (() => Promise<unknown>)[] = []
 afterEach(async () => {
   for (const step of cleanup.splice(0).toReversed()) await step()
 })
 
-async function device(over: Partial<NodeView> = {}) {
-  const dir = await mkdtemp(join(tmpdir(), 'kith-cli-'))
-  cleanup.push(() => rm(dir, { recursive: true, force: true }))
-  const view = fakeView(over)
-  const log = createLogger({ level: 'silent', format: 'json', out: { write: () => true } })
-  const socketPath = join(dir, 'kith.sock')
-  const settings = { socketPath, port: 0, version: '1', clock: systemClock, log }
-  const random = seededRandom('cli')
-  const api = await startApi(view, { ...settings, random }, new AbortController().signal)
-  cleanup.push(async () => api[Symbol.asyncDispose]())
-  return { dir, view }
+async function device(over: Partial<NodeView> = {}): Promise<FakeDevice> {
+  const fake = await startFakeDevice(over, { port: 0 })
+  cleanup.push(async () => fake[Symbol.asyncDispose]())
+  return fake
 }
 
 describe('guests on the command line', () => {

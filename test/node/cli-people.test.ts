@@ -1,20 +1,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import process from 'node:process'
 import { afterEach, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
-import { startApi } from '../../node/api/server.ts'
 import type { NodeView } from '../../node/api/view.ts'
-import { systemClock } from '../../node/env.ts'
 import { NodeError } from '../../node/errors.ts'
-import { createLogger } from '../../node/log.ts'
+import { startFakeDevice, type FakeDevice } from '../helpers/fake-device.ts'
 import { CODE, fakeView } from '../helpers/fake-view.ts'
 import { kith } from '../helpers/kith-process.ts'
-import { seededRandom } from '../helpers/random.ts'
 import { findProgram, needs } from '../helpers/tools.ts'
 
 const MAIN = fileURLToPath(new URL('../../node/cli/main.ts', import.meta.url))
@@ -24,24 +18,10 @@ afterEach(async () => {
   for (const step of cleanup.splice(0).toReversed()) await step()
 })
 
-async function device(over: Partial<NodeView> = {}) {
-  const dir = await mkdtemp(join(tmpdir(), 'kith-people-'))
-  cleanup.push(() => rm(dir, { recursive: true, force: true }))
-  const view = fakeView(over)
-  const api = await startApi(
-    view,
-    {
-      socketPath: join(dir, 'kith.sock'),
-      port: 0,
-      version: '1.2.3',
-      clock: systemClock,
-      random: seededRandom('people'),
-      log: createLogger({ level: 'silent', format: 'json', out: { write: () => true } }),
-    },
-    new AbortController().signal,
-  )
-  cleanup.push(async () => api[Symbol.asyncDispose]())
-  return { dir, view }
+async function device(over: Partial<NodeView> = {}): Promise<FakeDevice> {
+  const fake = await startFakeDevice(over, { port: 0 })
+  cleanup.push(async () => fake[Symbol.asyncDispose]())
+  return fake
 }
 
 /** `kith` at a terminal, where each text that appears is answered once, in order. */

@@ -6,14 +6,11 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { afterEach, describe, it } from 'node:test'
 
-import { startApi } from '../../node/api/server.ts'
 import type { NodeView } from '../../node/api/view.ts'
-import { systemClock } from '../../node/env.ts'
 import { NodeError } from '../../node/errors.ts'
-import { createLogger } from '../../node/log.ts'
-import { CODE, DEVICES, fakeView, KIT_GROUPS, READINGS, INCIDENT } from '../helpers/fake-view.ts'
+import { startFakeDevice, type FakeDevice } from '../helpers/fake-device.ts'
+import { CODE, DEVICES, KIT_GROUPS, READINGS, INCIDENT } from '../helpers/fake-view.ts'
 import { kith } from '../helpers/kith-process.ts'
-import { seededRandom } from '../helpers/random.ts'
 
 const cleanup: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -27,23 +24,10 @@ async function folder(): Promise<string> {
 }
 
 /** A fake device in its folder, as `kith up --data-dir` would run there. */
-async function device(over: Partial<NodeView> = {}) {
-  const dir = await folder()
-  const view = fakeView(over)
-  const api = await startApi(
-    view,
-    {
-      socketPath: join(dir, 'kith.sock'),
-      port: 0,
-      version: '1.2.3',
-      clock: systemClock,
-      random: seededRandom('cli'),
-      log: createLogger({ level: 'silent', format: 'json', out: { write: () => true } }),
-    },
-    new AbortController().signal,
-  )
-  cleanup.push(async () => api[Symbol.asyncDispose]())
-  return { dir, view, api }
+async function device(over: Partial<NodeView> = {}): Promise<FakeDevice> {
+  const fake = await startFakeDevice(over, { port: 0 })
+  cleanup.push(async () => fake[Symbol.asyncDispose]())
+  return fake
 }
 
 describe('kith without a device', () => {

@@ -4,25 +4,19 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import pino from 'pino'
 
-import { startTelemetry } from '../../node/services/telemetry/index.ts'
 import { createPublisher } from '../../node/services/telemetry/publisher.ts'
-import { openDatabase } from '../../node/storage/db.ts'
-import { migration, openPackStore, type PackStore } from '../../node/storage/packs.ts'
+import type { PackStore } from '../../node/storage/packs.ts'
 import { OLDEST_PLAUSIBLE_MS, type Timekeeper } from '../../node/timekeeper.ts'
 import { FLAGS, openPack, type Pack } from '../../protocols/telemetry/index.ts'
 import { virtualClock, type VirtualClock } from '../helpers/clock.ts'
-import { MemoryNetwork } from '../helpers/memory-mesh.ts'
 import { CONTEXT, deviceOf, HOME, reading, START_MS } from '../helpers/telemetry.ts'
+import { memoryStore, startLogs } from '../helpers/telemetry-home.ts'
 import { timeOf, type TimeOptions } from '../helpers/time.ts'
 
 const own = deviceOf('own')
 const YEAR_MS = 365 * 86_400_000
 const LONG_AGO_MS = Date.UTC(1970, 0, 1, 0, 1)
 const all = { sinceMs: 0, untilMs: 8e15 }
-
-function memoryStore(): PackStore {
-  return openPackStore(openDatabase(':memory:', [migration]))
-}
 
 /** A device that publishes into `store`, one pack for each reading. */
 function device(clock: VirtualClock, store = memoryStore(), options: TimeOptions = {}) {
@@ -254,25 +248,13 @@ describe('a wall clock that jumps by years', () => {
     const store = memoryStore()
     let synced = false
     const time = timeOf(clock, { synced: () => synced })
-    await using service = await startTelemetry(
-      {
-        mesh: new MemoryNetwork(clock).join(own.key),
-        store,
-        signer: own,
-        verifier: CONTEXT.verifier,
-        home: HOME,
-        members: [{ key: own.key, publishes: true }],
-        follows: () => false,
-        mayRead: () => false,
-        epoch: () => 0,
-        time,
-        sources: [],
-        settings: { enabled: [], intervalMs: 10_000, retentionMs: YEAR_MS, maxBytes: 1e9 },
-        clock,
-        log: pino({ level: 'silent' }),
-      },
-      new AbortController().signal,
-    )
+    await using service = await startLogs(own, clock, {
+      store,
+      follows: () => false,
+      mayRead: () => false,
+      time,
+      settings: { enabled: [], intervalMs: 10_000, retentionMs: YEAR_MS, maxBytes: 1e9 },
+    })
     const publish = (): void => service.publish([reading({ atMs: clock.now() })], { now: true })
     for (let i = 0; i < 3; i++) publish()
     for (const wall of [START_MS + 30 * YEAR_MS, LONG_AGO_MS, START_MS + 50 * YEAR_MS]) {

@@ -1,22 +1,14 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import pino from 'pino'
-
 import { systemClock } from '../../node/env.ts'
-import {
-  startTelemetry,
-  type Telemetry,
-  type TelemetryMember,
-} from '../../node/services/telemetry/index.ts'
-import { openDatabase } from '../../node/storage/db.ts'
-import { migration, openPackStore, type PackStore } from '../../node/storage/packs.ts'
+import type { Telemetry, TelemetryMember } from '../../node/services/telemetry/index.ts'
+import type { PackStore } from '../../node/storage/packs.ts'
 import type { Signer } from '../../protocols/identity/index.ts'
 import { openProof } from '../../protocols/telemetry/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
-import { MemoryNetwork } from '../helpers/memory-mesh.ts'
-import { chainOf, CONTEXT, deviceOf, HOME, packOf, reading } from '../helpers/telemetry.ts'
-import { timeOf } from '../helpers/time.ts'
+import { chainOf, CONTEXT, deviceOf, packOf, reading } from '../helpers/telemetry.ts'
+import { memoryStore, telemetryHome } from '../helpers/telemetry-home.ts'
 
 const [clone, first, second, third] = ['clone', 'first', 'second', 'third'].map(deviceOf) as [
   Signer,
@@ -33,10 +25,6 @@ const [one, two] = chainOf(clone, 2)
 assert.ok(one !== undefined && two !== undefined)
 const twin = packOf(clone, { readings: [reading({ value: 99 })] })
 
-function memoryStore(): PackStore {
-  return openPackStore(openDatabase(':memory:', [migration]))
-}
-
 function holding(...packs: Parameters<typeof openProof>[0][number][]): PackStore {
   const store = memoryStore()
   const opened = packs.map((bytes) => [one, two, twin].find((pack) => pack?.bytes === bytes))
@@ -47,37 +35,8 @@ function holding(...packs: Parameters<typeof openProof>[0][number][]): PackStore
 }
 
 function house() {
-  const network = new MemoryNetwork(systemClock)
-  const parts: Telemetry[] = []
-  return {
-    network,
-    async start(signer: Signer, store: PackStore): Promise<Telemetry> {
-      const part = await startTelemetry(
-        {
-          mesh: network.join(signer.key),
-          store,
-          signer,
-          verifier: CONTEXT.verifier,
-          home: HOME,
-          members,
-          follows: () => true,
-          mayRead: () => true,
-          epoch: () => 0,
-          time: timeOf(systemClock),
-          sources: [],
-          settings: { enabled: [], intervalMs: 1000, retentionMs: 1e15, maxBytes: 1e9 },
-          clock: systemClock,
-          log: pino({ level: 'silent' }),
-        },
-        new AbortController().signal,
-      )
-      parts.push(part)
-      return part
-    },
-    async [Symbol.asyncDispose]() {
-      for (const part of parts) await part[Symbol.asyncDispose]()
-    },
-  }
+  const settings = { enabled: [], intervalMs: 1000, retentionMs: 1e15, maxBytes: 1e9 }
+  return telemetryHome(systemClock, { members, settings })
 }
 
 function forkSeen({ events }: Telemetry): Promise<{ device: Uint8Array; seq: number }> {
@@ -90,9 +49,9 @@ describe('proof of two histories', () => {
   it('is passed from member to member, with neither the log nor the device at hand', async () => {
     await using home = house()
     const stores = [holding(one.bytes, twin.bytes), memoryStore(), memoryStore()] as const
-    await home.start(first, stores[0])
-    const b = await home.start(second, stores[1])
-    const c = await home.start(third, stores[2])
+    await home.start(first, { store: stores[0] })
+    const b = await home.start(second, { store: stores[1] })
+    const c = await home.start(third, { store: stores[2] })
     const [seenByB, seenByC] = [forkSeen(b), forkSeen(c)]
     home.network.connect(first.key, second.key)
     assert.deepEqual(await seenByB, { device: clone.key, seq: 1 })
@@ -107,7 +66,7 @@ describe('proof of two histories', () => {
   it('is passed on at once to those who follow already', async () => {
     await using home = house()
     const store = holding(one.bytes)
-    const [a, b] = [await home.start(first, store), await home.start(second, memoryStore())]
+    const [a, b] = [await home.start(first, { store }), await home.start(second)]
     const kept = new Promise((resolve) => {
       const off = b.events.on('pack', (event) => (off(), resolve(event)))
     })

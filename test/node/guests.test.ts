@@ -2,25 +2,19 @@ import assert from 'node:assert/strict'
 import { setImmediate } from 'node:timers/promises'
 import { describe, it } from 'node:test'
 
-import pino from 'pino'
-
 import {
-  startTelemetry,
   type Guests,
   type Telemetry,
-  type TelemetryDeps,
   type TelemetryEvents,
   type TelemetryMember,
 } from '../../node/services/telemetry/index.ts'
-import { openDatabase } from '../../node/storage/db.ts'
-import { migration, openPackStore, type PackStore } from '../../node/storage/packs.ts'
 import { systemClock } from '../../node/env.ts'
 import type { Signer } from '../../protocols/identity/index.ts'
 import { Follow, PackFrame, TELEMETRY, type ExtractGrant } from '../../protocols/telemetry/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { virtualClock } from '../helpers/clock.ts'
-import { MemoryNetwork } from '../helpers/memory-mesh.ts'
-import { chainOf, CONTEXT, deviceOf, HOME, reading } from '../helpers/telemetry.ts'
+import { chainOf, deviceOf, reading } from '../helpers/telemetry.ts'
+import { memoryStore, telemetryHome } from '../helpers/telemetry-home.ts'
 import { timeOf } from '../helpers/time.ts'
 
 const [sensor, hub, guest] = [deviceOf('sensor'), deviceOf('hub'), deviceOf('guest')]
@@ -29,8 +23,6 @@ const members: TelemetryMember[] = [sensor, hub].map(({ key }) => ({ key, publis
 /** A home with one guest whose sensors the test names. */
 function home() {
   const clock = virtualClock(Date.now())
-  const network = new MemoryNetwork(clock)
-  const parts: Telemetry[] = []
   const state: { isGuest: boolean; sensors: string[] | undefined } = {
     isGuest: true,
     sensors: ['temperature'],
@@ -44,40 +36,20 @@ function home() {
     },
   }
   const reads = (key: Uint8Array): boolean => !guests.has(key)
+  const all = telemetryHome(clock, {
+    members,
+    mayRead: (peer) => reads(peer),
+    guests,
+    time: timeOf(systemClock),
+    settings: { enabled: ['*'], intervalMs: 1000, retentionMs: 1e12, maxBytes: 1e9 },
+  })
   return {
-    network,
+    ...all,
     clock,
     state,
-    async start(signer: Signer, store = memoryStore()): Promise<Telemetry> {
-      const deps: TelemetryDeps = {
-        mesh: network.join(signer.key),
-        store,
-        signer,
-        verifier: CONTEXT.verifier,
-        home: HOME,
-        members,
-        follows: () => reads(signer.key),
-        mayRead: (peer) => reads(peer),
-        guests,
-        epoch: () => 0,
-        time: timeOf(systemClock),
-        sources: [],
-        settings: { enabled: ['*'], intervalMs: 1000, retentionMs: 1e12, maxBytes: 1e9 },
-        clock,
-        log: pino({ level: 'silent' }),
-      }
-      const part = await startTelemetry(deps, new AbortController().signal)
-      parts.push(part)
-      return part
-    },
-    async [Symbol.asyncDispose]() {
-      for (const part of parts) await part[Symbol.asyncDispose]()
-    },
+    start: (signer: Signer, store = memoryStore()): Promise<Telemetry> =>
+      all.start(signer, { store, follows: () => reads(signer.key) }),
   }
-}
-
-function memoryStore(): PackStore {
-  return openPackStore(openDatabase(':memory:', [migration]))
 }
 
 const ALL = { sinceMs: 0, untilMs: 1e15 }

@@ -4,13 +4,9 @@ import { describe, it } from 'node:test'
 import pino, { type Logger } from 'pino'
 
 import { seldom } from '../../node/seldom.ts'
-import { startTelemetry } from '../../node/services/telemetry/index.ts'
-import { openDatabase } from '../../node/storage/db.ts'
-import { migration, openPackStore } from '../../node/storage/packs.ts'
 import { virtualClock, type VirtualClock } from '../helpers/clock.ts'
-import { MemoryNetwork } from '../helpers/memory-mesh.ts'
-import { CONTEXT, deviceOf, HOME, reading } from '../helpers/telemetry.ts'
-import { timeOf } from '../helpers/time.ts'
+import { deviceOf, reading } from '../helpers/telemetry.ts'
+import { memoryStore, startLogs } from '../helpers/telemetry-home.ts'
 
 interface Line {
   readonly msg: string
@@ -83,7 +79,7 @@ describe('a device whose disk refuses its readings', () => {
   it('says so once a minute', async () => {
     const { plain, lines, clock } = listen()
     const own = deviceOf('own')
-    const store = openPackStore(openDatabase(':memory:', [migration]))
+    const store = memoryStore()
     let full = true
     const appendOwn: typeof store.appendOwn = (...args) => {
       if (full) throw new Error('database or disk is full')
@@ -96,25 +92,7 @@ describe('a device whose disk refuses its readings', () => {
         return typeof value === 'function' ? (value.bind(target) as unknown) : value
       },
     })
-    const part = await startTelemetry(
-      {
-        ...CONTEXT,
-        mesh: new MemoryNetwork(clock).join(own.key),
-        store: filling,
-        signer: own,
-        home: HOME,
-        members: [{ key: own.key, publishes: true }],
-        follows: () => true,
-        mayRead: () => true,
-        epoch: () => 0,
-        time: timeOf(clock),
-        sources: [],
-        settings: { enabled: [], intervalMs: 1000, retentionMs: 1e12, maxBytes: 1e9 },
-        clock,
-        log: plain,
-      },
-      new AbortController().signal,
-    )
+    const part = await startLogs(own, clock, { store: filling, log: plain })
     for (let second = 0; second < 130; second++) {
       part.publish([reading({ atMs: clock.now() })], { now: true })
       await clock.advance(1000)

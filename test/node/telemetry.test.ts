@@ -1,76 +1,29 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import pino from 'pino'
-
 import { systemClock } from '../../node/env.ts'
 import {
-  startTelemetry,
   type Telemetry,
-  type TelemetryDeps,
   type TelemetryEvents,
   type TelemetryMember,
 } from '../../node/services/telemetry/index.ts'
 import { openDatabase } from '../../node/storage/db.ts'
-import { migration, openPackStore, type PackStore } from '../../node/storage/packs.ts'
+import { migration, openPackStore } from '../../node/storage/packs.ts'
 import type { Clock } from '../../protocols/env.ts'
 import type { Signer } from '../../protocols/identity/index.ts'
 import { BOUNDS, FLAGS, openPack, type Pack } from '../../protocols/telemetry/index.ts'
 import { equalBytes } from '../../protocols/wire/index.ts'
 import { virtualClock } from '../helpers/clock.ts'
-import { MemoryNetwork } from '../helpers/memory-mesh.ts'
-import {
-  chainOf,
-  CONTEXT,
-  deviceOf,
-  HOME,
-  manyReadings,
-  packOf,
-  reading,
-} from '../helpers/telemetry.ts'
+import { chainOf, CONTEXT, deviceOf, manyReadings, packOf, reading } from '../helpers/telemetry.ts'
+import { memoryStore, telemetryHome } from '../helpers/telemetry-home.ts'
 import { timeOf } from '../helpers/time.ts'
 
 const [hub, sensor, relay] = [deviceOf('hub'), deviceOf('sensor'), deviceOf('relay')]
 const members: TelemetryMember[] = [hub, sensor, relay].map(({ key }) => ({ key, publishes: true }))
 
-function memoryStore(): PackStore {
-  return openPackStore(openDatabase(':memory:', [migration]))
-}
-
-/** Devices of one home that run the service over a network in memory. */
 function home(clock: Clock = systemClock) {
-  const network = new MemoryNetwork(clock)
-  const parts: Telemetry[] = []
-  return {
-    network,
-    async start(signer: Signer, changes: Partial<TelemetryDeps> = {}): Promise<Telemetry> {
-      const part = await startTelemetry(
-        {
-          mesh: network.join(signer.key),
-          store: memoryStore(),
-          signer,
-          verifier: CONTEXT.verifier,
-          home: HOME,
-          members,
-          follows: () => true,
-          mayRead: () => true,
-          epoch: () => 0,
-          time: timeOf(clock),
-          sources: [],
-          settings: { enabled: ['*'], intervalMs: 1000, retentionMs: 1e12, maxBytes: 1e9 },
-          clock,
-          log: pino({ level: 'silent' }),
-          ...changes,
-        },
-        new AbortController().signal,
-      )
-      parts.push(part)
-      return part
-    },
-    async [Symbol.asyncDispose]() {
-      for (const part of parts) await part[Symbol.asyncDispose]()
-    },
-  }
+  const settings = { enabled: ['*'], intervalMs: 1000, retentionMs: 1e12, maxBytes: 1e9 }
+  return telemetryHome(clock, { members, settings })
 }
 
 /** The next `count` events of one kind that `wanted` accepts. */

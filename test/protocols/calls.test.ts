@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
@@ -25,8 +24,9 @@ import {
   type ReceiptContent,
 } from '../../protocols/calls/index.ts'
 import { sha256 } from '../../protocols/identity/index.ts'
-import { fromHex, toHex, utf8, WireError, type Message } from '../../protocols/wire/index.ts'
+import { fromHex, toHex, utf8, WireError } from '../../protocols/wire/index.ts'
 import { CONTEXT, deviceOf, HOME, START_MS } from '../helpers/telemetry.ts'
+import { assertBothWays, byName, bytesIn, readVectors } from '../helpers/vectors.ts'
 
 const caller = deviceOf('caller')
 const callee = deviceOf('callee')
@@ -49,45 +49,27 @@ interface Document {
   readonly id: string
   readonly content: unknown
 }
-interface Vectors {
-  readonly messages: { name: string; message: string; value: unknown; hex: string }[]
-  readonly invalid: { name: string; message: string; hex: string; code: string }[]
-  readonly runs: {
+
+const vectors = readVectors<
+  {
     readonly callerSeed: string
     readonly calleeSeed: string
     readonly call: Document
     readonly receipt: Document
   }[]
-}
-
-const vectors = JSON.parse(
-  readFileSync(new URL('../../protocols/calls/vectors.json', import.meta.url), 'utf8'),
-) as Vectors
-const messages: Readonly<Record<string, unknown>> = Object.fromEntries(
-  [CallPayload, ReceiptPayload, Request, Response].map((message) => [message.name, message]),
-)
-
-function bytesIn(value: unknown): unknown {
-  if (typeof value === 'string' && /^h'[0-9a-f]*'$/.test(value)) return fromHex(value.slice(2, -1))
-  if (Array.isArray(value)) return value.map(bytesIn)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, bytesIn(one)]))
-}
+>('calls')
+const messages = byName(CallPayload, ReceiptPayload, Request, Response)
 
 function decodeAs(message: string, bytes: Uint8Array): unknown {
   if (message === 'call') return openCall(bytes, CONTEXT)
   if (message === 'receipt') return openReceipt(bytes, CONTEXT)
-  return (messages[message] as Message<unknown>).decode(bytes)
+  return messages[message]?.decode(bytes)
 }
 
 describe('the vectors of calls', () => {
   it('match both ways', () => {
     assert.ok(vectors.messages.length >= 20)
-    for (const { name, message, value, hex } of vectors.messages) {
-      const type = messages[message] as Message<unknown>
-      assert.equal(toHex(type.encode(bytesIn(value))), hex, name)
-      assert.deepEqual(type.decode(fromHex(hex)), bytesIn(value), name)
-    }
+    assertBothWays(vectors, messages)
   })
 
   it('are refused where they are invalid', () => {
@@ -231,7 +213,7 @@ describe('a call', () => {
   it('opens only from what its own encoder writes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (junk) => {
-        for (const message of Object.values(messages) as Message<unknown>[]) {
+        for (const message of Object.values(messages)) {
           try {
             assert.deepEqual(message.encode(message.decode(junk)), junk)
           } catch (error) {

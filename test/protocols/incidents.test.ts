@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
@@ -18,9 +17,10 @@ import {
   type ReportContent,
   type ReportSource,
 } from '../../protocols/incidents/index.ts'
-import { fromHex, toHex, WireError, type Message } from '../../protocols/wire/index.ts'
+import { fromHex, toHex, WireError } from '../../protocols/wire/index.ts'
 import { channelPair } from '../helpers/channels.ts'
 import { CONTEXT, deviceOf, HOME, START_MS } from '../helpers/telemetry.ts'
+import { assertBothWays, byName, readVectors } from '../helpers/vectors.ts'
 
 const device = deviceOf('incidents')
 
@@ -61,36 +61,16 @@ function sourceOf(reports: Report[]): ReportSource & { add(report: Report): void
   }
 }
 
-interface Vectors {
-  readonly messages: { name: string; message: string; value: unknown; hex: string }[]
-  readonly invalid: { name: string; message: string; hex: string; code: string }[]
-  readonly runs: { seed: string; home: string; reports: { hex: string; hash: string }[] }[]
-}
-
-const vectors = JSON.parse(
-  readFileSync(new URL('../../protocols/incidents/vectors.json', import.meta.url), 'utf8'),
-) as Vectors
-const messages: Readonly<Record<string, unknown>> = {
-  [Fetch.name]: Fetch,
-  [ReportFrame.name]: ReportFrame,
-  [ReportPayload.name]: ReportPayload,
-}
-
-function bytesIn(value: unknown): unknown {
-  if (typeof value === 'string' && /^h'[0-9a-f]*'$/.test(value)) return fromHex(value.slice(2, -1))
-  if (Array.isArray(value)) return value.map(bytesIn)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, bytesIn(one)]))
-}
+const vectors =
+  readVectors<{ seed: string; home: string; reports: { hex: string; hash: string }[] }[]>(
+    'incidents',
+  )
+const messages = byName(Fetch, ReportFrame, ReportPayload)
 
 describe('the incident vectors', () => {
   it('match both ways', () => {
     assert.ok(vectors.messages.length >= 5)
-    for (const { name, message, value, hex } of vectors.messages) {
-      const type = messages[message] as Message<unknown>
-      assert.equal(toHex(type.encode(bytesIn(value))), hex, name)
-      assert.deepEqual(type.decode(fromHex(hex)), bytesIn(value), name)
-    }
+    assertBothWays(vectors, messages)
   })
 
   it('are refused where they are invalid', () => {
@@ -99,7 +79,7 @@ describe('the incident vectors', () => {
       const decode = (): unknown =>
         message === 'report'
           ? openReport(fromHex(hex), CONTEXT, deviceOf('vectors').key)
-          : (messages[message] as Message<unknown>).decode(fromHex(hex))
+          : messages[message]?.decode(fromHex(hex))
       assert.throws(decode, { code }, name)
     }
   })

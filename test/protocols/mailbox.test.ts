@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
@@ -20,10 +19,11 @@ import {
   type Schedule,
   type ScheduleContent,
 } from '../../protocols/mailbox/index.ts'
-import { fromHex, toHex, type Message } from '../../protocols/wire/index.ts'
+import { fromHex, toHex } from '../../protocols/wire/index.ts'
 import { channelPair } from '../helpers/channels.ts'
 import { ask, execute, newWorld, PERIOD_MS, SLACK_MS, wake } from '../helpers/mail-world.ts'
 import { CONTEXT, deviceOf, HOME, START_MS } from '../helpers/telemetry.ts'
+import { assertBothWays, byName, readVectors } from '../helpers/vectors.ts'
 
 const key = (name: string): Uint8Array => deviceOf(name).key
 
@@ -41,36 +41,14 @@ function scheduleOf(changes: Partial<ScheduleContent> = {}, home = HOME): Schedu
   return sealSchedule({ ...content, ...changes }, home, deviceOf('vectors'))
 }
 
-interface Vectors {
-  readonly messages: { name: string; message: string; value: unknown; hex: string }[]
-  readonly invalid: { name: string; message: string; hex: string; code: string }[]
-  readonly runs: { seed: string; hex: string; seq: number; parents: string[] }[]
-}
-
-const vectors = JSON.parse(
-  readFileSync(new URL('../../protocols/mailbox/vectors.json', import.meta.url), 'utf8'),
-) as Vectors
-const messages: Readonly<Record<string, unknown>> = {
-  [Note.name]: Note,
-  [Reply.name]: Reply,
-  [SchedulePayload.name]: SchedulePayload,
-}
-
-function bytesIn(value: unknown): unknown {
-  if (typeof value === 'string' && /^h'[0-9a-f]*'$/.test(value)) return fromHex(value.slice(2, -1))
-  if (Array.isArray(value)) return value.map(bytesIn)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, bytesIn(one)]))
-}
+const vectors =
+  readVectors<{ seed: string; hex: string; seq: number; parents: string[] }[]>('mailbox')
+const messages = byName(Note, Reply, SchedulePayload)
 
 describe('the mailbox vectors', () => {
   it('match both ways', () => {
     assert.ok(vectors.messages.length >= 8)
-    for (const { name, message, value, hex } of vectors.messages) {
-      const type = messages[message] as Message<unknown>
-      assert.equal(toHex(type.encode(bytesIn(value))), hex, name)
-      assert.deepEqual(type.decode(fromHex(hex)), bytesIn(value), name)
-    }
+    assertBothWays(vectors, messages)
   })
 
   it('are refused where they are invalid', () => {
@@ -79,7 +57,7 @@ describe('the mailbox vectors', () => {
       const decode = (): unknown =>
         message === 'schedule'
           ? openSchedule(fromHex(hex), CONTEXT)
-          : (messages[message] as Message<unknown>).decode(fromHex(hex))
+          : messages[message]?.decode(fromHex(hex))
       assert.throws(decode, { code }, name)
     }
   })

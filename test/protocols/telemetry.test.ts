@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
@@ -20,7 +19,7 @@ import {
   unitKind,
   type Reading,
 } from '../../protocols/telemetry/index.ts'
-import { encodeCbor, fromHex, toHex, WireError, type Message } from '../../protocols/wire/index.ts'
+import { encodeCbor, fromHex, toHex, WireError } from '../../protocols/wire/index.ts'
 import {
   CONTEXT,
   deviceOf,
@@ -30,6 +29,7 @@ import {
   reading,
   START_MS,
 } from '../helpers/telemetry.ts'
+import { assertBothWays, byName, readVectors } from '../helpers/vectors.ts'
 
 const device = deviceOf('pack')
 const name = baseName(peerIdOf(device.key))
@@ -310,44 +310,20 @@ describe('a telemetry pack', () => {
   })
 })
 
-interface Vectors {
-  readonly messages: { name: string; message: string; value: unknown; hex: string }[]
-  readonly invalid: { name: string; message: string; hex: string; code: string }[]
-  readonly runs: {
+const vectors = readVectors<
+  {
     readonly name: string
     readonly seed: string
     readonly home: string
     readonly packs: { readonly hex: string; readonly hash: string }[]
   }[]
-}
-
-const vectors = JSON.parse(
-  readFileSync(new URL('../../protocols/telemetry/vectors.json', import.meta.url), 'utf8'),
-) as Vectors
-const messages: Readonly<Record<string, unknown>> = {
-  [Follow.name]: Follow,
-  [PackFrame.name]: PackFrame,
-  [PackPayload.name]: PackPayload,
-  [ExtractFrame.name]: ExtractFrame,
-}
-
-/** Byte strings are hexadecimal in JSON, with `h'…'` around them. */
-function bytesIn(value: unknown): unknown {
-  if (typeof value === 'string' && /^h'[0-9a-f]*'$/.test(value)) return fromHex(value.slice(2, -1))
-  if (Array.isArray(value)) return value.map(bytesIn)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, bytesIn(one)]))
-}
+>('telemetry')
+const messages = byName(Follow, PackFrame, PackPayload, ExtractFrame)
 
 describe('the telemetry vectors', () => {
   it('match both ways', () => {
     assert.ok(vectors.messages.length >= 6)
-    for (const { name: title, message, value, hex } of vectors.messages) {
-      const type = messages[message] as Message<unknown> | undefined
-      assert.ok(type, message)
-      assert.equal(toHex(type.encode(bytesIn(value))), hex, title)
-      assert.deepEqual(type.decode(fromHex(hex)), bytesIn(value), title)
-    }
+    assertBothWays(vectors, messages)
   })
 
   it('are refused where they are invalid', () => {
@@ -356,7 +332,7 @@ describe('the telemetry vectors', () => {
       const decode = (): unknown =>
         message === 'pack'
           ? openPack(fromHex(hex), CONTEXT)
-          : (messages[message] as Message<unknown>).decode(fromHex(hex))
+          : messages[message]?.decode(fromHex(hex))
       assert.throws(decode, { code }, title)
     }
   })

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 
 import fc from 'fast-check'
@@ -25,41 +24,23 @@ import {
   UpdateReportPayload,
   type UpdateFrame,
 } from '../../protocols/update/index.ts'
-import { fromHex, toHex, type Message } from '../../protocols/wire/index.ts'
+import { fromHex, toHex } from '../../protocols/wire/index.ts'
 import { channelPair } from '../helpers/channels.ts'
 import { CONTEXT, deviceOf, HOME } from '../helpers/telemetry.ts'
 import { hashOf, reportContent } from '../helpers/update.ts'
+import { assertBothWays, byName, readVectors } from '../helpers/vectors.ts'
 
-interface Vectors {
-  readonly messages: { name: string; message: string; value: unknown; hex: string }[]
-  readonly invalid: { name: string; message: string; hex: string; code: string }[]
-  readonly runs: {
-    indexes: { name: string; hex: string; id: string; chunks: number }[]
-    have: { name: string; runs: number[]; count: number; bits: string }[]
-    badHave: { name: string; runs: number[]; count: number }[]
-    reports: { seed: string; hex: string }[]
-  }
-}
-
-const vectors = JSON.parse(
-  readFileSync(new URL('../../protocols/update/vectors.json', import.meta.url), 'utf8'),
-) as Vectors
-const messages: Readonly<Record<string, unknown>> = {
-  [Frame.name]: Frame,
-  [Index.name]: Index,
-  [UpdateReportPayload.name]: UpdateReportPayload,
-}
+const vectors = readVectors<{
+  indexes: { name: string; hex: string; id: string; chunks: number }[]
+  have: { name: string; runs: number[]; count: number; bits: string }[]
+  badHave: { name: string; runs: number[]; count: number }[]
+  reports: { seed: string; hex: string }[]
+}>('update')
+const messages = byName(Frame, Index, UpdateReportPayload)
 const readers: Readonly<Record<string, (bytes: Uint8Array) => unknown>> = {
   index: openIndex,
   report: (bytes) => openUpdateReport(bytes, CONTEXT),
   policy: updatePolicyIn,
-}
-
-function bytesIn(value: unknown): unknown {
-  if (typeof value === 'string' && /^h'[0-9a-f]*'$/.test(value)) return fromHex(value.slice(2, -1))
-  if (Array.isArray(value)) return value.map(bytesIn)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, bytesIn(one)]))
 }
 
 const isCoded = (error: unknown): boolean =>
@@ -69,11 +50,7 @@ const isCoded = (error: unknown): boolean =>
 describe('the update vectors', () => {
   it('match both ways', () => {
     assert.ok(vectors.messages.length >= 20)
-    for (const { name, message, value, hex } of vectors.messages) {
-      const type = messages[message] as Message<unknown>
-      assert.equal(toHex(type.encode(bytesIn(value))), hex, name)
-      assert.deepEqual(type.decode(fromHex(hex)), bytesIn(value), name)
-    }
+    assertBothWays(vectors, messages)
   })
 
   it('have every frame', () => {
@@ -91,7 +68,7 @@ describe('the update vectors', () => {
   it('are refused where they are invalid', () => {
     assert.ok(vectors.invalid.length >= 30)
     for (const { name, message, hex, code } of vectors.invalid) {
-      const type = messages[message] as Message<unknown> | undefined
+      const type = messages[message]
       const read = type === undefined ? readers[message] : type.decode
       assert.ok(read !== undefined, message)
       assert.throws(() => read(fromHex(hex)), { code }, name)

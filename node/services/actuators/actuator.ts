@@ -1,6 +1,6 @@
 /** What moves, switches or sets something: one interface for all kinds. */
 import type { Json } from '../../../protocols/calls/index.ts'
-import { CodedError } from '../../../protocols/errors.ts'
+import { instead, wordedError } from '../../../protocols/errors.ts'
 
 export type Scalar = boolean | number | string
 
@@ -30,14 +30,8 @@ export const ACTUATOR_ERRORS = {
   ACTUATOR_INVALID: 'the value does not fit',
 } as const
 
-export type ActuatorErrorCode = keyof typeof ACTUATOR_ERRORS
-
 /** The message never has words of another program, and so may be told to whoever called. */
-export class ActuatorError extends CodedError<ActuatorErrorCode> {
-  constructor(code: ActuatorErrorCode, message?: string, options?: ErrorOptions) {
-    super(code, message ?? ACTUATOR_ERRORS[code], options)
-  }
-}
+export class ActuatorError extends wordedError(ACTUATOR_ERRORS, instead) {}
 
 /** Errors that this project made for people are told; of all others only that there was one. */
 export function asActuatorError(error: unknown): ActuatorError {

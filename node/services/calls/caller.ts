@@ -16,11 +16,12 @@ import {
 } from '../../../protocols/calls/index.ts'
 import { IdentityError, type Verifier } from '../../../protocols/identity/index.ts'
 import { equalBytes, toHex, WireError } from '../../../protocols/wire/index.ts'
+import { isUnderway } from '../../call-state.ts'
 import { cancelledBy } from './batch.ts'
 import type { CallRecord, CallsDeps, HeldView, WantedCall } from './calls.ts'
 import { createIssue } from './issue.ts'
 import type { Links } from './links.ts'
-import { isUnderway, madeBy, stateBy, type Made, type Open } from './made.ts'
+import { madeBy, stateBy, type Made, type Open } from './made.ts'
 import { AHEAD_MS } from './refusal.ts'
 
 export interface CallerSide {

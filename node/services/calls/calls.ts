@@ -15,6 +15,7 @@ import type {
   Verb,
 } from '../../../protocols/calls/index.ts'
 import type { LateVerifier, Signer } from '../../../protocols/identity/index.ts'
+import type { CallState } from '../../call-state.ts'
 import type { Clock, Random } from '../../env.ts'
 import type { Emitter } from '../../events.ts'
 import type { Mesh } from '../../mesh/mesh.ts'
@@ -97,22 +98,6 @@ export interface CallsDeps {
   readonly random: Random
   readonly log: Logger
 }
-
-export type CallState =
-  /** On its way to a device that is awake, or its answer is. */
-  | 'sent'
-  /** On this device alone. */
-  | 'queued'
-  /** On the disks of at least two members. */
-  | 'held'
-  /** The sleeper has it. */
-  | 'delivered'
-  /** A receipt is here, with whatever status but the two below. */
-  | 'executed'
-  | 'expired'
-  | 'cancelled'
-  /** Its time is over and no receipt came: it may have been executed. */
-  | 'unknown'
 
 export interface CallRecord {
   /** 32 bytes. */

@@ -11,9 +11,10 @@ import {
   type Call,
   type Receipt,
 } from '../../../protocols/calls/index.ts'
+import { isUnderway, type CallState } from '../../call-state.ts'
 import { asError, NodeError } from '../../errors.ts'
 import type { MadeCall } from '../../storage/calls-made.ts'
-import type { CallRecord, CallsDeps, CallState } from './calls.ts'
+import type { CallRecord, CallsDeps } from './calls.ts'
 import { keyed } from './keyed.ts'
 
 /** A call that has not come to its end. */
@@ -71,12 +72,6 @@ const MAX_LISTED = 256
 /** Ended calls that are kept, and how often the others are removed. */
 const KEPT = 1000
 const TRIM_EVERY = 100
-
-const UNDERWAY: ReadonlySet<CallState> = new Set(['sent', 'queued', 'held', 'delivered'])
-
-export function isUnderway({ state }: Pick<CallRecord, 'state'>): boolean {
-  return UNDERWAY.has(state)
-}
 
 /** What a receipt makes of a call. */
 export function stateBy({ status }: Pick<Receipt, 'status'>): CallState {

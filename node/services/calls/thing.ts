@@ -1,6 +1,6 @@
 /** What a device's calls act on. The parts that move something satisfy it; this file has no part. */
 import type { Json, ThingModel } from '../../../protocols/calls/index.ts'
-import { CodedError } from '../../../protocols/errors.ts'
+import { instead, wordedError } from '../../../protocols/errors.ts'
 
 export type ChangeKind = 'property' | 'event'
 
@@ -27,10 +27,4 @@ export const THING_ERRORS = {
   THING_BUSY: 'it is busy',
 } as const
 
-export type ThingErrorCode = keyof typeof THING_ERRORS
-
-export class ThingError extends CodedError<ThingErrorCode> {
-  constructor(code: ThingErrorCode, message?: string, options?: ErrorOptions) {
-    super(code, message ?? THING_ERRORS[code], options)
-  }
-}
+export class ThingError extends wordedError(THING_ERRORS, instead) {}

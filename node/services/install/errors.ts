@@ -1,5 +1,5 @@
 /** Why a release was not installed, in words for people. Nothing was changed where one is thrown. */
-import { CodedError } from '../../../protocols/errors.ts'
+import { instead, wordedError } from '../../../protocols/errors.ts'
 
 export const INSTALL_ERRORS = {
   /** An archive that holds what it may not. */
@@ -22,13 +22,7 @@ export const INSTALL_ERRORS = {
   INSTALL_JOURNAL: 'the journal cannot be read',
 } as const
 
-export type InstallErrorCode = keyof typeof INSTALL_ERRORS
-
-export class InstallError extends CodedError<InstallErrorCode> {
-  constructor(code: InstallErrorCode, detail?: string, options?: ErrorOptions) {
-    super(code, detail ?? INSTALL_ERRORS[code], options)
-  }
-}
+export class InstallError extends wordedError(INSTALL_ERRORS, instead) {}
 
 const FULL: ReadonlySet<string | undefined> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
 

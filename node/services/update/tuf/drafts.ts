@@ -114,13 +114,11 @@ function rootOf({ version, keys, thresholds, nowMs, days = LIFETIME_DAYS.root }:
     return [role, new RoleKeys({ keyIDs, threshold })] as const
   })
   const root = new Root({
+    ...stampOf(nowMs, days),
     version,
-    specVersion: SPEC_VERSION,
-    expires: isoTime(nowMs + days * DAY_MS),
     keys: Object.fromEntries(keys.map(({ id, publicKey }) => [id, tufKey(publicKey)])),
     roles: Object.fromEntries(roles),
     consistentSnapshot: true,
-    unrecognizedFields: { [SIGNED_AT]: isoTime(nowMs) },
   })
   const bytes = encodeMetadata(new Metadata(root))
   openMetadata('root', bytes)
@@ -152,12 +150,12 @@ export function nextTargets(current: Uint8Array | undefined, change: TargetsChan
   if (Object.keys(withdrawn).length > TUF_LIMITS.maxWithdrawn) {
     throw new TufError('TUF_TOO_MANY', 'targets')
   }
+  const stamp = stampOf(nowMs, days)
   const next = new Targets({
+    ...stamp,
     version: (before?.version ?? 0) + 1,
-    specVersion: SPEC_VERSION,
-    expires: isoTime(nowMs + days * DAY_MS),
     targets: sorted(targets),
-    unrecognizedFields: { [SIGNED_AT]: isoTime(nowMs), [WITHDRAWN]: sorted(withdrawn) },
+    unrecognizedFields: { ...stamp.unrecognizedFields, [WITHDRAWN]: sorted(withdrawn) },
   })
   const bytes = encodeMetadata(new Metadata(next))
   openMetadata('targets', bytes)
@@ -193,19 +191,24 @@ function sorted<T>(record: Readonly<Record<string, T>>): Record<string, T> {
   return Object.fromEntries(Object.entries(record).toSorted(([a], [b]) => (a < b ? -1 : 1)))
 }
 
+/** Who signs a file at once, when, and for how many days. */
+interface SignedBy {
+  readonly key: UpdateKey
+  readonly nowMs: number
+  readonly days?: number
+}
+
 /** A snapshot that lists these targets, signed. */
 export function makeSnapshot(
   version: number,
   targets: { readonly version: number; readonly bytes: Uint8Array },
-  by: { readonly key: UpdateKey; readonly nowMs: number; readonly days?: number },
+  by: SignedBy,
 ): Uint8Array {
   const { key, nowMs, days = LIFETIME_DAYS.snapshot } = by
   const snapshot = new Snapshot({
+    ...stampOf(nowMs, days),
     version,
-    specVersion: SPEC_VERSION,
-    expires: isoTime(nowMs + days * DAY_MS),
     meta: { 'targets.json': metaFile(targets) },
-    unrecognizedFields: { [SIGNED_AT]: isoTime(nowMs) },
   })
   return signed(new Metadata(snapshot), key)
 }
@@ -214,17 +217,24 @@ export function makeSnapshot(
 export function makeTimestamp(
   version: number,
   snapshot: { readonly version: number; readonly bytes: Uint8Array },
-  by: { readonly key: UpdateKey; readonly nowMs: number; readonly days?: number },
+  by: SignedBy,
 ): Uint8Array {
   const { key, nowMs, days = LIFETIME_DAYS.timestamp } = by
   const timestamp = new Timestamp({
+    ...stampOf(nowMs, days),
     version,
-    specVersion: SPEC_VERSION,
-    expires: isoTime(nowMs + days * DAY_MS),
     snapshotMeta: metaFile(snapshot),
-    unrecognizedFields: { [SIGNED_AT]: isoTime(nowMs) },
   })
   return signed(new Metadata(timestamp), key)
+}
+
+/** What every file says of itself: when it was signed, and for how long. */
+function stampOf(nowMs: number, days: number) {
+  return {
+    specVersion: SPEC_VERSION,
+    expires: isoTime(nowMs + days * DAY_MS),
+    unrecognizedFields: { [SIGNED_AT]: isoTime(nowMs) },
+  }
 }
 
 function metaFile({ version, bytes }: { version: number; bytes: Uint8Array }): MetaFile {
