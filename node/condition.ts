@@ -37,6 +37,9 @@ export function stepCondition(
   if (when.changes === true) {
     return { state: { ...state, last: value }, came: last !== undefined && !isSame(last, value) }
   }
+  if (when.each !== undefined) {
+    return { state: { ...state, last: value }, came: isSame(when.each, value) }
+  }
   const holds = holdsFor(when, value, state.holds)
   const began = holds && !state.holds
   const next = {

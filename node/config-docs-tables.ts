@@ -56,6 +56,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   device: 'name of the chip',
   enabled: 'false: it rests',
   equals: 'it comes when the reading is this',
+  each: 'it comes with every reading that is this: a button that says `single` each time',
   for: 'how long it must hold before it comes',
   format: 'what the program prints: number, json or ndjson',
   frequency: 'pulses in a second',

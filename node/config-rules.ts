@@ -25,10 +25,12 @@ export type JsonValue =
   | readonly JsonValue[]
   | { readonly [name: string]: JsonValue }
 
-/** What is watched for: exactly one of `equals`, `above`, `below` and `changes`. */
+/** What is watched for: exactly one of `equals`, `each`, `above`, `below` and `changes`. */
 export interface ConditionSettings {
   readonly sensor: string
   readonly equals?: boolean | number | string
+  /** It comes with every reading that is this, for sensors that speak when something happens. */
+  readonly each?: boolean | number | string
   readonly above?: number
   readonly below?: number
   readonly changes?: boolean
@@ -75,6 +77,7 @@ const scalar = v.union([v.boolean(), v.string(), number], 'must be true, false, 
 const condition = {
   sensor: name,
   equals: v.optional(scalar),
+  each: v.optional(scalar),
   above: v.optional(number),
   below: v.optional(number),
   changes: v.optional(v.literal(true, 'must be true or not there')),
@@ -168,18 +171,18 @@ type WrittenCall = v.InferOutput<typeof call>
 function wrongCondition(
   written: Condition,
 ): { readonly key: string; readonly why: string } | undefined {
-  const kinds = (['equals', 'above', 'below', 'changes'] as const).filter(
+  const kinds = (['equals', 'each', 'above', 'below', 'changes'] as const).filter(
     (kind) => written[kind] !== undefined,
   )
   if (kinds.length !== 1) {
-    return { key: kinds[1] ?? '', why: 'must have one of equals, above, below and changes' }
+    return { key: kinds[1] ?? '', why: 'must have one of equals, each, above, below and changes' }
   }
   const [kind] = kinds
   if (written.hysteresis !== undefined && kind !== 'above' && kind !== 'below') {
     return { key: 'hysteresis', why: 'needs above or below' }
   }
-  if (written.for !== undefined && kind === 'changes') {
-    return { key: 'for', why: 'has no meaning with changes, which are over at once' }
+  if (written.for !== undefined && (kind === 'changes' || kind === 'each')) {
+    return { key: 'for', why: `has no meaning with ${kind}, which is over at once` }
   }
   return undefined
 }

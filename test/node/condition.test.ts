@@ -27,6 +27,7 @@ describe('a condition on a sensor', () => {
     assert.deepEqual(run({ equals: 1 }, [0, 1, 1, 0, 1]), [false, true, false, false, true])
     assert.deepEqual(run({ equals: true }, [0, 1, true]), [false, true, false])
     assert.deepEqual(run({ equals: 'open' }, ['shut', 'open', 1]), [false, true, false])
+    assert.deepEqual(run({ each: 1 }, [0, 1, 1, 0, 1]), [false, true, true, false, true])
   })
 
   it('comes with the first value where that one holds', () => {

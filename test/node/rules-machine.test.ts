@@ -57,6 +57,14 @@ describe('a rule', () => {
     assert.deepEqual(bySecond(above, value(30), value(31), value(20), value(30)), [3])
   })
 
+  it('with each fires for every reading that is this one, the first too, but none from before', () => {
+    const pressed: Rule = { when: { sensor: 'button', each: 'single' } }
+    const seen = ['single', 'single', 'double', 'single'].map(value)
+    assert.deepEqual(bySecond(pressed, ...seen), [0, 1, 3])
+    const one: Rule = { when: { sensor: 'button', each: true } }
+    assert.deepEqual(bySecond(one, before(1), value(1), value(0), value(1)), [1, 3])
+  })
+
   it('does not fire again for what held before the start', () => {
     assert.deepEqual(bySecond(above, before(30), value(31), value(20), value(30)), [3])
   })

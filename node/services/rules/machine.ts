@@ -6,7 +6,7 @@
  * After a start it takes up where it was: the last value in the log, where there is one, tells
  * whether the condition held already; otherwise the first value does. Either way a condition that
  * held before does not fire until it has ended and comes again: nothing moves because a device was
- * restarted.
+ * restarted. Only `each` takes every new value for news, the first one too.
  *
  * A rule whose calls lead back to it fires as fast as the network is. So every rule has a budget:
  * a burst, and then one firing in a second.
@@ -61,7 +61,8 @@ export function step(rule: Machine, state: RuleState, event: RuleEvent, nowMs: n
   if (event.kind === 'gone') return { state: lost(state), fires: false }
   const value = event.kind === 'time' ? undefined : event.value
   const next = stepCondition(rule.when, state.condition, { atMs: nowMs, value })
-  if (event.kind === 'before' || (!state.known && value !== undefined)) {
+  const isFirst = !state.known && value !== undefined && rule.when.each === undefined
+  if (event.kind === 'before' || isFirst) {
     const condition = { ...next.state, came: next.state.holds }
     return { state: { ...state, condition, known: true }, fires: false }
   }
