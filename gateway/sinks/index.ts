@@ -1,7 +1,10 @@
 /** The types of sinks. Each is loaded when the first of it is configured, with what it needs. */
-import type { SinkFactory } from './sink.ts'
+import type { SettingsOf, SinkSettings, SinkType } from '../config-sinks.ts'
+import type { Sink, SinkDeps, SinkFactory } from './sink.ts'
 
-const LOADERS = {
+type Loaders = { readonly [T in SinkType]: () => Promise<SinkFactory<SettingsOf<T>>> }
+
+const LOADERS: Loaders = {
   mqtt: async () => (await import('./mqtt.ts')).startMqttSink,
   'home-assistant': async () => (await import('./home-assistant.ts')).startHomeAssistantSink,
   prometheus: async () => (await import('./prometheus.ts')).startPrometheusSink,
@@ -11,12 +14,14 @@ const LOADERS = {
   influx: async () => (await import('./influx.ts')).startInfluxSink,
   nats: async () => (await import('./nats.ts')).startNatsSink,
   kafka: async () => (await import('./kafka.ts')).startKafkaSink,
-} as const satisfies Record<string, () => Promise<SinkFactory>>
+}
 
-export type SinkType = keyof typeof LOADERS
-
-export const SINK_TYPES = Object.keys(LOADERS) as readonly SinkType[]
-
-export async function loadSink(type: SinkType): Promise<SinkFactory> {
-  return await LOADERS[type]()
+/** Make the sink that `settings` name. @throws NodeError where it cannot be as they say */
+export async function startSink(
+  settings: SinkSettings,
+  deps: SinkDeps,
+  signal: AbortSignal,
+): Promise<Sink> {
+  const start = (await LOADERS[settings.type]()) as SinkFactory<SinkSettings>
+  return await start(settings, deps, signal)
 }

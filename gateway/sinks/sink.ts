@@ -5,9 +5,8 @@
  */
 import type { Duplex } from 'node:stream'
 
-import type { Logger } from 'pino'
-
-import type { Clock, Random } from '../../protocols/env.ts'
+import type { Clock, JsonValue, Logger, Random } from '../../node/index.ts'
+import type { CommandAnswer } from '../downlink.ts'
 
 export type ItemValue = number | string | boolean
 
@@ -69,22 +68,21 @@ export interface SinkDevice {
   readonly promiseMs?: number
   readonly fields: readonly SinkField[]
   readonly commands: readonly SinkCommand[]
-  /** Where the sink may see updates: versions installed and offered, and whether it may install. */
+  /** Where the sink may see updates: versions installed and offered. */
   readonly update?: {
     readonly installed: string
     readonly latest: string
-    readonly mayInstall: boolean
   }
 }
 
 /** What the far side asks for. Bounded and well formed, but not yet permitted. */
 export interface SinkRequest {
   /** The device's id. */
-  readonly deviceId: string
-  readonly verb: 'write' | 'invoke' | 'update'
+  readonly device: string
+  readonly verb: 'write' | 'invoke'
   readonly name: string
-  /** JSON as parsed: at most 16 KiB and 16 levels. Undefined where there was none. */
-  readonly input: unknown
+  /** As parsed: at most 16 KiB of text and 16 levels. Undefined where there was none. */
+  readonly input?: JsonValue | undefined
 }
 
 /** Counts what leaves through one sink. Made by the ledger, which also keeps it. */
@@ -105,10 +103,8 @@ export interface SinkDeps {
   readonly meter: Meter
   /** This gateway. */
   readonly gateway: { readonly id: string; readonly name: string; readonly version: string }
-  /** The far side asks. Resolves when it was answered; never rejects. */
-  readonly request: (
-    request: SinkRequest,
-  ) => Promise<{ readonly ok: boolean; readonly message: string }>
+  /** The far side asks. Never rejects. */
+  readonly ask: (request: SinkRequest) => Promise<CommandAnswer>
 }
 
 export interface Sink extends AsyncDisposable {
@@ -129,19 +125,13 @@ export interface Sink extends AsyncDisposable {
   sample(items: readonly OutItem[], devices: readonly SinkDevice[]): readonly Sample[]
 }
 
-/** `settings`: the table `[gateway.sink.NAME]` as parsed from TOML, without `type`. */
-export interface SinkSettings {
-  readonly name: string
-  readonly keys: Readonly<Record<string, unknown>>
-}
-
 /**
- * Checks the settings and makes the sink; a far side that is not there is no reason to fail.
+ * Makes the sink of checked settings; a far side that is not there is no reason to fail.
  *
- * @throws SinkSettingsError
+ * @throws NodeError where a file that the settings name cannot be used
  */
-export type SinkFactory = (
-  settings: SinkSettings,
+export type SinkFactory<Settings> = (
+  settings: Settings,
   deps: SinkDeps,
   signal: AbortSignal,
 ) => Promise<Sink>
@@ -155,16 +145,5 @@ export class SinkDown extends Error {
   constructor(message: string, options?: ErrorOptions & { retryAfterMs?: number }) {
     super(message, options)
     this.retryAfterMs = options?.retryAfterMs
-  }
-}
-
-/** A setting is wrong: `key` of the sink's table, and what is. */
-export class SinkSettingsError extends Error {
-  override readonly name = 'SinkSettingsError'
-  readonly key: string
-
-  constructor(key: string, message: string) {
-    super(message)
-    this.key = key
   }
 }
