@@ -17,3 +17,22 @@ export { watchFile } from './machine/watch-file.ts'
 export { nearest } from './nearest.ts'
 export { printable } from './printable.ts'
 export type { JsonValue } from './config-rules.ts'
+export type { CallView, Json } from './api/view-calls.ts'
+export type { DeviceState, Role } from './api/view-devices.ts'
+export type { NodeView } from './api/view.ts'
+export { startGatewayDevice } from './device/gateway-start.ts'
+export type {
+  GatewayCall,
+  GatewayCursor,
+  GatewayDelivery,
+  GatewayDevice,
+  GatewayDeviceFacts,
+  GatewayEvents,
+  GatewayGap,
+  GatewayHome,
+  GatewayPack,
+  GatewayReading,
+} from './device/gateway.ts'
+export { Scope } from './lifecycle.ts'
+export { nearest } from './nearest.ts'
+export { openDatabase } from './storage/db.ts'

@@ -30,7 +30,6 @@ import { NodeError } from './errors.ts'
 import { Scope } from './lifecycle.ts'
 import type { Logger } from './log.ts'
 import { dialCandidate, findCandidates, startPairingListener } from './mesh/pairing-host.ts'
-import type { RunMarker } from './run-marker.ts'
 import { createAdmission, type Admission } from './services/admission.ts'
 import { createCandidate, type Candidate } from './services/pairing.ts'
 import { createWindowStore } from './storage/counters.ts'
@@ -49,6 +48,9 @@ export interface NodeDeps {
 
 export interface DeviceNode extends AsyncDisposable {
   readonly view: NodeView
+  readonly base: DeviceBase
+  /** Undefined without a home. */
+  readonly home: () => Home | undefined
   /** The process is about to end by this error: keep what may be told of it. Never throws. */
   crashed(error: unknown): void
 }
@@ -61,10 +63,10 @@ export async function startNode(deps: NodeDeps, signal: AbortSignal): Promise<De
   const startedAt = deps.clock.now()
   const scope = new Scope()
   try {
-    const { view, marker } = await compose(deps, scope, { signal, startedAt })
+    const node = await compose(deps, scope, { signal, startedAt })
     return {
-      view,
-      crashed: (error) => marker.failed(error),
+      ...node,
+      crashed: (error) => node.base.marker.failed(error),
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     }
   } catch (error) {
@@ -77,7 +79,7 @@ async function compose(
   deps: NodeDeps,
   scope: Scope,
   { signal, startedAt }: { readonly signal: AbortSignal; readonly startedAt: number },
-): Promise<{ readonly view: NodeView; readonly marker: RunMarker }> {
+): Promise<Pick<DeviceNode, 'view' | 'base' | 'home'>> {
   const base = await openBase(deps, scope)
   const keeper = await createKeeper(base, AbortSignal.any([signal, scope.signal]))
   await scope.use('home', () => keeper)
@@ -102,7 +104,7 @@ async function compose(
     }),
   }
   base.marker.stage('running')
-  return { view, marker: base.marker }
+  return { view, base, home: keeper.home }
 }
 
 interface Keeper extends HomeKeeper, AsyncDisposable {
