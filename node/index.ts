@@ -33,6 +33,4 @@ export type {
   GatewayPack,
   GatewayReading,
 } from './device/gateway.ts'
-export { Scope } from './lifecycle.ts'
-export { nearest } from './nearest.ts'
 export { openDatabase } from './storage/db.ts'
