@@ -34,3 +34,4 @@ export type {
   GatewayReading,
 } from './device/gateway.ts'
 export { openDatabase } from './storage/db.ts'
+export { openDatabase, transaction } from './storage/db.ts'
