@@ -33,5 +33,4 @@ export type {
   GatewayPack,
   GatewayReading,
 } from './device/gateway.ts'
-export { openDatabase } from './storage/db.ts'
 export { openDatabase, transaction } from './storage/db.ts'
