@@ -24,6 +24,8 @@ export interface OutItem {
   readonly value: ItemValue
   /** When it was measured, by the device's own clock. */
   readonly atMs: number
+  /** It waited so long that what is newer may have gone before it; see `newFirst`. */
+  readonly late?: boolean
   /** The signed pack byte for byte, in the raw form alone; `sensor` and `value` are empty then. */
   readonly pack?: Uint8Array
 }
@@ -101,6 +103,8 @@ export interface SinkDeps {
   readonly random: Random
   readonly log: Logger
   readonly meter: Meter
+  /** This sink's own folder, which may not be there yet, for what must outlast a start. */
+  readonly folder?: string
   /** This gateway. */
   readonly gateway: { readonly id: string; readonly name: string; readonly version: string }
   /** The far side asks. Never rejects. */
@@ -112,6 +116,11 @@ export interface Sink extends AsyncDisposable {
   readonly name: string
   /** Whether the far side keeps the time of measuring, so that what arrives late is still true. */
   readonly keepsTime: boolean
+  /**
+   * After the far side was away, what is new goes before what waited: then a device's items are in
+   * order among those that are `late` and among those that are not. Without it they are in order.
+   */
+  readonly newFirst?: boolean
   /**
    * At most 500 items, in order per device. One outcome per item; after a `retry` or a failure the
    * rest of that device is `retry` as well.
