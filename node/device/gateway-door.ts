@@ -1,7 +1,7 @@
 /** The door of device/gateway.ts, over a node that runs: who is there, what is allowed, calls, signatures. */
 import { modelOf, type ThingModel } from '../../protocols/calls/index.ts'
 import { keyOfPeerId, open, peerIdOf, seal, type Context } from '../../protocols/identity/index.ts'
-import { gatewayRightsIn, NO_RIGHTS, type GatewayRights } from '../../protocols/members/index.ts'
+import { NO_RIGHTS, type GatewayRights } from '../../protocols/members/index.ts'
 import { equalBytes, message, bytes, text, field, toHex } from '../../protocols/wire/index.ts'
 import { resolveDevice } from '../api/device-ref.ts'
 import { createEmitter, type Emitter } from '../events.ts'
@@ -11,6 +11,7 @@ import type { DeviceNode } from '../node.ts'
 import type { GatewayDevice, GatewayDeviceFacts, GatewayEvents, GatewayHome } from './gateway.ts'
 import { deliver } from './gateway-deliveries.ts'
 import type { Home } from './home.ts'
+import { rightsOf } from './rights.ts'
 import { deviceRows } from './rows.ts'
 
 type Node = Pick<DeviceNode, 'base' | 'home' | 'view'>
@@ -111,15 +112,6 @@ function rightsIn({ base, home }: Node): GatewayRights {
   const current = home()
   if (current?.members.self?.role !== 'gateway') return NO_RIGHTS
   return rightsOf(current.members.state.policy, base.signer.key)
-}
-
-/** A policy that cannot be read allows nothing. */
-export function rightsOf(policy: Uint8Array, key: Uint8Array): GatewayRights {
-  try {
-    return gatewayRightsIn(policy, key)
-  } catch {
-    return NO_RIGHTS
-  }
 }
 
 /** How often states that only a clock changes are looked at. */

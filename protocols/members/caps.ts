@@ -100,6 +100,14 @@ export function capToRead(
   })
 }
 
+/** Whether any sensor of the device with `fingerprint` may be read. */
+export function readsAny(caps: readonly string[], fingerprint: string): boolean {
+  return caps.some((text) => {
+    const cap = parseCap(text)
+    return cap?.verb === 'read' && (cap.device ?? fingerprint) === fingerprint
+  })
+}
+
 /** Whether every sensor of the device with `fingerprint` may be read. */
 export function readsAll(caps: readonly string[], fingerprint: string): boolean {
   return caps.some((text) => {

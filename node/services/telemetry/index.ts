@@ -1,4 +1,5 @@
 /** Telemetry of one device. README of node/ has the map. */
+export type { ExtractTaker } from './extract-follower.ts'
 export type { Guests } from './guests.ts'
 export type { TelemetryMember } from './intake.ts'
 export type { TelemetryEvents } from './live.ts'
