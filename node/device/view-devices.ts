@@ -14,11 +14,22 @@ import type { DeviceRow, NodeView, OpView, RemovalView } from '../api/view.ts'
 import { NodeError } from '../errors.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { policyOf, signPolicy } from './gateway-policy.ts'
 import { offersOf } from './offers.ts'
 import { termsOf } from './readers.ts'
 import { deviceRows, homelessRow } from './rows.ts'
 
-type DevicesView = Pick<NodeView, 'devices' | 'device' | 'rename' | 'grant' | 'removal' | 'remove'>
+type DevicesView = Pick<
+  NodeView,
+  | 'devices'
+  | 'device'
+  | 'rename'
+  | 'grant'
+  | 'removal'
+  | 'remove'
+  | 'gatewayPolicy'
+  | 'signGatewayPolicy'
+>
 
 export interface HomeAccess {
   /** Undefined without a home. */
@@ -50,6 +61,8 @@ export function devicesView(base: DeviceBase, { home, requireHome }: HomeAccess)
       return current === undefined ? [homelessRow(base)] : deviceRows(base, current)
     },
     device: async (ref) => find(ref),
+    gatewayPolicy: async (ref) => policyOf(requireHome(), find(ref)),
+    signGatewayPolicy: async (ref, caps) => signPolicy(requireHome(), find(ref), caps),
     rename: async (ref, name) => act(ref, (context, key) => rename(context, key, name)),
     grant: async (ref, role, wanted = {}) => {
       const { name } = find(ref)
