@@ -34,3 +34,9 @@ export type {
   GatewayReading,
 } from './device/gateway.ts'
 export { openDatabase, transaction } from './storage/db.ts'
+export { writeFileAtomic } from './storage/files.ts'
+export { openSocket } from './api/server.ts'
+export { errorProblem, errorText, exitOf, table } from './cli/print.ts'
+export { createCli, globalOptions, isOn, type Cli } from './cli/context.ts'
+export { confirm } from './cli/prompt.ts'
+export { problemOf } from './api/problem.ts'
