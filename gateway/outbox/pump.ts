@@ -212,7 +212,7 @@ class SinkPump implements Pump {
     }
     this.#pauses++
     const pauseMs = Math.max(this.#pauseMs(this.#pauses), down?.retryAfterMs ?? 0)
-    await this.#pause(Math.min(pauseMs, 60 * MAX_PAUSE_MS))
+    await this.#pause(Math.min(pauseMs, 60 * MAX_PAUSE_MS), down?.back)
   }
 
   /** It failed without saying of which item: the first of a single one is it. */

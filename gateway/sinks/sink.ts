@@ -150,9 +150,15 @@ export class SinkDown extends Error {
   override readonly name = 'SinkDown'
   /** The far side asks not to be tried before then. */
   readonly retryAfterMs: number | undefined
+  /** Resolves when it is worth another try, where the sink can tell. */
+  readonly back: Promise<void> | undefined
 
-  constructor(message: string, options?: ErrorOptions & { retryAfterMs?: number }) {
+  constructor(
+    message: string,
+    options?: ErrorOptions & { retryAfterMs?: number; back?: Promise<void> },
+  ) {
     super(message, options)
     this.retryAfterMs = options?.retryAfterMs
+    this.back = options?.back
   }
 }
