@@ -23,7 +23,7 @@ import { policyOf, type Policy } from './policy.ts'
 import { watchRules, type Rules } from './rules.ts'
 import { runSinks, type RunningSinks } from './sinks-up.ts'
 import { startSink } from './sinks/index.ts'
-import type { Meter, OutItem, Sink } from './sinks/sink.ts'
+import type { Meter, OutItem, Sample, Sink, SinkDevice } from './sinks/sink.ts'
 
 export interface BridgeDeps {
   readonly device: GatewayDevice
@@ -32,7 +32,6 @@ export interface BridgeDeps {
   readonly log: Logger
   readonly dataDir: string
   readonly rulesPath: string
-  readonly meterOf: (sink: string) => Meter
 }
 
 export interface Bridge extends AsyncDisposable {
@@ -44,9 +43,19 @@ export interface Bridge extends AsyncDisposable {
   policy(): Policy
   /** The last reading of each sensor. */
   known(): readonly OutItem[]
-  /** The sink's code alone, for samples: nothing that it has reaches the outside. */
-  still(name: string, signal: AbortSignal): Promise<Sink>
+  /** What these would be in the words of a sink; one that does not run is made and left again. */
+  sampleOf(name: string, of: Sampled, signal: AbortSignal): Promise<readonly Sample[]>
+  /** Readings that came since the start. */
+  taken(): number
+  egress(): unknown
 }
+
+interface Sampled {
+  readonly items: readonly OutItem[]
+  readonly devices: readonly SinkDevice[]
+}
+
+const NO_METER: Meter = { watch: () => undefined, told: () => undefined }
 
 /** Sensors of which the last reading is kept. */
 const MAX_KNOWN = 2000
@@ -63,6 +72,7 @@ export async function startBridge(deps: BridgeDeps, signal: AbortSignal): Promis
     const state = { settings: NO_RULES, policy: policyOf(NO_RULES, [], []) }
     const known = new Map<string, OutItem>()
     const directory = await openDirectory(join(folder, 'sensors.json'), log)
+    let taken = 0
     let parts: { readonly sinks: RunningSinks } | undefined
     const renew = (settings: GatewaySettings = state.settings): void => {
       state.settings = settings
@@ -104,6 +114,7 @@ export async function startBridge(deps: BridgeDeps, signal: AbortSignal): Promis
     const onReading = (reading: Parameters<typeof readingItem>[0]): void => {
       const key = `${reading.deviceId}/${reading.sensor}`
       if (known.has(key) || known.size < MAX_KNOWN) known.set(key, readingItem(reading))
+      taken++
       if (directory.see(reading)) renew()
     }
     await scope.use('forwarding', () =>
@@ -129,10 +140,15 @@ export async function startBridge(deps: BridgeDeps, signal: AbortSignal): Promis
       directory,
       policy: () => state.policy,
       known: () => [...known.values()],
-      still: async (name, end) => {
+      taken: () => taken,
+      egress: () => ({ rows: [] }),
+      async sampleOf(name, { items, devices }, end) {
+        const running = sinks.get(name)
+        if (running !== undefined) return running.sample(items, devices)
         const settings = state.settings.sinks.find((one) => one.name === name)
         if (settings === undefined) throw new Error(`there is no sink ${name}`)
-        return make(settings, end)
+        await using still = await make(settings, end)
+        return still.sample(items, devices)
       },
       async [Symbol.asyncDispose]() {
         await scope[Symbol.asyncDispose]()
@@ -146,7 +162,7 @@ export async function startBridge(deps: BridgeDeps, signal: AbortSignal): Promis
 }
 
 function sinkDeps(
-  { device, clock, random, log, meterOf }: BridgeDeps,
+  { device, clock, random, log }: BridgeDeps,
   sink: string,
   { downlink, folder }: { readonly downlink: Downlink; readonly folder: string },
 ): Parameters<typeof startSink>[1] {
@@ -155,7 +171,7 @@ function sinkDeps(
     clock,
     random,
     log: log.child({ sink }),
-    meter: meterOf(sink),
+    meter: NO_METER,
     gateway: { id: device.id, name: self?.name ?? 'gateway', version: device.version },
     folder: join(folder, `sink-${sink}`),
     ask: (wanted) => downlink.ask(sink, wanted, new AbortController().signal),

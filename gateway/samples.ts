@@ -6,7 +6,7 @@ import type { GatewayDeviceFacts } from '../node/index.ts'
 import type { GatewaySettings } from './config.ts'
 import type { Directory } from './directory.ts'
 import { policyOf, type Refusal } from './policy.ts'
-import type { OutItem, Sample, Sink } from './sinks/sink.ts'
+import type { OutItem, Sample, SinkDevice } from './sinks/sink.ts'
 
 export interface SinkPreview {
   readonly sink: string
@@ -34,14 +34,18 @@ export interface PreviewInputs {
   readonly directory: Directory
   /** The last reading of each sensor that is known. */
   readonly known: readonly OutItem[]
-  /** The sink's own code, with nothing to reach the outside by. */
-  readonly sinkFor: (name: string) => Promise<Pick<Sink, 'sample'>>
+  /** The sink's own code. */
+  readonly sampleOf: (
+    sink: string,
+    items: readonly OutItem[],
+    devices: readonly SinkDevice[],
+  ) => Promise<readonly Sample[]>
 }
 
 const MAX_ITEMS = 20
 
 export async function previewOf(inputs: PreviewInputs): Promise<Preview> {
-  const { settings, signed, devices, directory, known, sinkFor } = inputs
+  const { settings, signed, devices, directory, known, sampleOf } = inputs
   const { refusals } = policyOf(settings, signed, devices)
   const { wanted } = policyOf(settings, [], devices)
   const all = policyOf(settings, wanted, devices)
@@ -57,13 +61,21 @@ export async function previewOf(inputs: PreviewInputs): Promise<Preview> {
     }))
     const about = { sink: name, type, leaves, standIn: real.length === 0 && items.length > 0 }
     try {
-      const sink = await sinkFor(name)
-      sinks.push({ ...about, samples: items.length === 0 ? [] : sink.sample(items, facts) })
+      const samples = items.length === 0 ? [] : await sampleOf(name, items, facts)
+      sinks.push({ ...about, samples: samples.map(shown) })
     } catch (error) {
       sinks.push({ ...about, samples: [], why: (error as Error).message })
     }
   }
   return { wanted, signed, refusals, sinks }
+}
+
+/** Bytes as people and JSON can have them. */
+function shown({ body, ...rest }: Sample): Sample {
+  return {
+    ...rest,
+    body: typeof body === 'string' ? body : `base64:${Buffer.from(body).toString('base64')}`,
+  }
 }
 
 function patternsOf({ forward }: GatewaySettings, sink: string): readonly string[] {

@@ -29,8 +29,10 @@ export interface RunningSinks extends AsyncDisposable {
   /** As the rules, the signed policy and the devices are now. */
   apply(settings: GatewaySettings): Promise<void>
   /** While true nothing runs and nothing is connected. */
-  cut(on: boolean): void
+  cut(on: boolean): Promise<void>
   names(): readonly string[]
+  /** The running sink of this name. */
+  get(name: string): Sink | undefined
   /** Why a sink does not run; by name. */
   faults(): ReadonlyMap<string, string>
 }
@@ -135,9 +137,10 @@ export function runSinks(deps: SinksDeps, signal: AbortSignal): RunningSinks {
     },
     cut(on) {
       isCut = on
-      void queue().catch(() => undefined)
+      return queue()
     },
     names: () => [...running.keys()],
+    get: (name) => running.get(name)?.sink,
     faults: () => faults,
     async [Symbol.asyncDispose]() {
       await last
