@@ -7,6 +7,7 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
+import type * as Kafkajs from 'kafkajs'
 import type { ISocketFactoryArgs, KafkaConfig, Message, Producer } from 'kafkajs'
 
 import { asError } from '../../node/index.ts'
@@ -17,7 +18,7 @@ import { loadPeer } from './kafka-peer.ts'
 import { SinkDown, type OutItem, type Outcome, type Sink, type SinkDeps } from './sink.ts'
 import { EVENT_TYPE, eventOf } from './webhook-event.ts'
 
-type Library = typeof import('kafkajs')
+type Library = typeof Kafkajs
 
 const MOST = 500
 const TIMEOUT_MS = 10_000

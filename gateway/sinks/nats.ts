@@ -7,6 +7,7 @@
  */
 import type { Duplex } from 'node:stream'
 
+import type * as Nats from '@nats-io/transport-node'
 import type { NatsConnection, ConnectionOptions } from '@nats-io/transport-node'
 
 import { asError } from '../../node/index.ts'
@@ -17,7 +18,7 @@ import { loadPeer } from './kafka-peer.ts'
 import { SinkDown, type OutItem, type Outcome, type Sink, type SinkDeps } from './sink.ts'
 import { EVENT_TYPE, eventOf } from './webhook-event.ts'
 
-type Library = typeof import('@nats-io/transport-node')
+type Library = typeof Nats
 
 const TIMEOUT_MS = 10_000
 /** JetStream: the message is larger than its stream takes. */
