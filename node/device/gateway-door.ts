@@ -1,5 +1,5 @@
 /** The door of device/gateway.ts, over a node that runs: who is there, what is allowed, calls, signatures. */
-import { modelOf, type ThingModel } from '../../protocols/calls/index.ts'
+import { modelOf, type Cause, type Json, type ThingModel } from '../../protocols/calls/index.ts'
 import { keyOfPeerId, open, peerIdOf, seal, type Context } from '../../protocols/identity/index.ts'
 import { NO_RIGHTS, type GatewayRights } from '../../protocols/members/index.ts'
 import { equalBytes, message, bytes, text, field, toHex } from '../../protocols/wire/index.ts'
@@ -9,6 +9,7 @@ import { NodeError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { DeviceNode } from '../node.ts'
 import type { GatewayDevice, GatewayDeviceFacts, GatewayEvents, GatewayHome } from './gateway.ts'
+import { makeCall } from './view-calls.ts'
 import { deliver } from './gateway-deliveries.ts'
 import type { Home } from './home.ts'
 import { rightsOf } from './rights.ts'
@@ -20,6 +21,9 @@ type Door = Omit<GatewayDevice, 'ended' | typeof Symbol.asyncDispose>
 
 /** Largest payload of a record that a gateway signs, and its envelope. */
 const MAX_RECORD_BYTES = 65_536
+
+/** Of a call that was asked for from outside. */
+const ORIGIN = /^gateway:[A-Za-z0-9][A-Za-z0-9._-]{0,55}$/
 
 const Record = message(
   'gateway.record',
@@ -65,11 +69,13 @@ export function gatewayOf(
       const { text: told } = await home.calls.describe(keyOfPeerId(id), until)
       return modelOf(told) ?? { title: '', properties: {}, actions: {}, events: {} }
     },
-    async call({ device, verb, name, input, ttlMs }, until) {
-      const target = { ref: device, name }
-      if (verb === 'invoke') return view.invokeAction(target, input, { ttlMs }, until)
-      if (input !== undefined) return view.writeProperty(target, input, { ttlMs }, until)
-      throw new NodeError('NODE_USAGE', `There is no value for ${name}.`)
+    async call({ device, verb, name, input, origin, ttlMs }, until) {
+      if (verb === 'write' && input === undefined) {
+        throw new NodeError('NODE_USAGE', `There is no value for ${name}.`)
+      }
+      const cause = causeOf(base, origin, input)
+      const wish = { verb, name, cause, ...(input === undefined ? {} : { args: input }) }
+      return makeCall(base, requireHome(), { ref: device, wish, options: { ttlMs } }, until)
     },
     sign: (kind, payload) => seal(Record.encode({ kind, payload }), context(), signer).bytes,
     opened(kind, sealed) {
@@ -79,6 +85,14 @@ export function gatewayOf(
       throw new NodeError('NODE_CONFLICT', 'The record is of another kind or another gateway.')
     },
   }
+}
+
+/** What came from outside stands where a rule's reading would: `gateway:SINK`, in no pack. */
+function causeOf({ signer, clock }: Node['base'], origin: string, input: Json | undefined): Cause {
+  if (!ORIGIN.test(origin)) throw new NodeError('NODE_USAGE', `"${origin}" is no origin.`)
+  const value = typeof input === 'number' || typeof input === 'boolean' ? input : ''
+  const rule = origin.slice(origin.indexOf(':') + 1)
+  return { rule, device: signer.key, sensor: origin, seq: 0, atMs: clock.now(), value }
 }
 
 function factsOf({ members }: Home): GatewayHome {

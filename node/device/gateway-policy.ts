@@ -11,7 +11,7 @@ import type { DeviceRow, GatewayPolicyView } from '../api/view.ts'
 import { NodeError } from '../errors.ts'
 import type { Home } from './home.ts'
 import { rightsOf } from './rights.ts'
-import { asNodeError } from './view-devices.ts'
+import { asNodeError } from './membership-refusals.ts'
 
 /** @throws NodeError NODE_USAGE where it is no gateway */
 export function policyOf(home: Home, row: DeviceRow): GatewayPolicyView {

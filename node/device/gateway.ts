@@ -105,7 +105,7 @@ export interface GatewayCall {
   readonly name: string
   /** The property's value, or the action's arguments. */
   readonly input?: Json
-  /** Where the wish came from, like `gateway:home-mqtt`; 1 to 64 characters. `kith why` shows it. */
+  /** Where the wish came from: `gateway:` and the sink's name. `kith why` shows it. */
   readonly origin: string
   readonly ttlMs?: number
 }

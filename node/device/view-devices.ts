@@ -1,7 +1,6 @@
 /** The membership side of `NodeView`: devices, their names and roles, and letting them go. */
 import { idText, keyOfPeerId, peerIdOf } from '../../protocols/identity/index.ts'
 import {
-  MembersError,
   regrant,
   rename,
   revoke,
@@ -15,6 +14,7 @@ import { NodeError } from '../errors.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
 import { policyOf, signPolicy } from './gateway-policy.ts'
+import { asNodeError } from './membership-refusals.ts'
 import { offersOf } from './offers.ts'
 import { termsOf } from './readers.ts'
 import { deviceRows, homelessRow } from './rows.ts'
@@ -117,22 +117,4 @@ function opView(op: Op | undefined, device: string): OpView {
   if (op === undefined) throw new NodeError('NODE_INTERNAL', 'No act was made.')
   const { id, payload, signer } = op
   return { id: idText(id), type: payload.type, device, by: peerIdOf(signer), at: payload.ts }
-}
-
-const DENIED = new Set(['MEMBERS_NOT_PERMITTED', 'MEMBERS_TOO_DEEP'])
-
-/** What membership refuses, for people. */
-export function asNodeError<T>(act: () => T): T {
-  try {
-    return act()
-  } catch (cause) {
-    if (!(cause instanceof MembersError)) throw cause
-    if (DENIED.has(cause.code)) {
-      throw new NodeError('NODE_DENIED', 'This device may not do that.', {
-        cause,
-        hint: 'Nothing was changed. Owners add, name and remove devices; an owner can be removed only by one that stands above it, or with the recovery kit.',
-      })
-    }
-    throw new NodeError('NODE_CONFLICT', cause.message, { cause, hint: 'Nothing was changed.' })
-  }
 }

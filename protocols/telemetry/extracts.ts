@@ -211,17 +211,26 @@ export async function* readExtracts(
   const logs = [{ device: holder, from }]
   await channel.send(Follow, asGateway ? { logs, extracts: true } : { logs })
   let next = from
-  for await (const { seq, clock, body, status } of channel.messages(ExtractFrame)) {
-    if (status !== undefined)
-      throw new TelemetryError(telemetryCode(status) ?? 'TELEMETRY_FORBIDDEN')
-    if (seq === undefined || clock === undefined || body === undefined || seq < next) {
-      throw new TelemetryError('TELEMETRY_UNASKED', 'extract')
-    }
-    if (body.base !== base) throw new TelemetryError('TELEMETRY_WRONG_DEVICE', 'extract')
-    if (body.readings.some(({ atMs }) => atMs < RELATIVE_BELOW_MS)) {
-      throw new TelemetryError('TELEMETRY_BAD_READING', 'time')
-    }
-    next = seq + 1
-    yield { seq, clock, readings: body.readings }
+  for await (const frame of channel.messages(ExtractFrame)) {
+    const extract = openExtract(frame, base, next)
+    next = extract.seq + 1
+    yield extract
   }
+}
+
+/** @throws TelemetryError, as `readExtracts` */
+function openExtract(
+  { seq, clock, body, status }: ExtractFrameMessage,
+  base: string,
+  next: number,
+): Extract {
+  if (status !== undefined) throw new TelemetryError(telemetryCode(status) ?? 'TELEMETRY_FORBIDDEN')
+  if (seq === undefined || clock === undefined || body === undefined || seq < next) {
+    throw new TelemetryError('TELEMETRY_UNASKED', 'extract')
+  }
+  if (body.base !== base) throw new TelemetryError('TELEMETRY_WRONG_DEVICE', 'extract')
+  if (body.readings.some(({ atMs }) => atMs < RELATIVE_BELOW_MS)) {
+    throw new TelemetryError('TELEMETRY_BAD_READING', 'time')
+  }
+  return { seq, clock, readings: body.readings }
 }

@@ -5,12 +5,7 @@ import fc from 'fast-check'
 
 import { callersOf, localTimeAt } from '../../node/device/callers.ts'
 import type { Asked } from '../../node/services/calls/index.ts'
-import {
-  ROLES,
-  withGatewayRights,
-  type Device,
-  type HomeState,
-} from '../../protocols/members/index.ts'
+import { ROLES, type Device, type HomeState } from '../../protocols/members/index.ts'
 import { fingerprintOf, sha256 } from '../../protocols/identity/index.ts'
 import { utf8 } from '../../protocols/wire/index.ts'
 import { virtualClock } from '../helpers/clock.ts'
@@ -406,27 +401,5 @@ describe('the local time of a device', () => {
         assert.deepEqual(localTimeAt(Date.parse(at)), { minute, weekday }, `${zone} ${at}`)
       })
     }
-  })
-
-  it('lets a gateway call what the policy names, with its limits, and nothing else', () => {
-    const gateway: Device = { ...real(guestWith(['invoke:*/*'], undefined)), role: 'gateway' }
-    const may = (policy: Uint8Array, name: string, args?: unknown): boolean => {
-      const state = { policy } as HomeState
-      const members = { active: () => [real(HERE_DEVICE), gateway], state }
-      const time = { quality: () => 'synced' as const }
-      const callers = callersOf({ clock: virtualClock(START_MS), signer: here }, { members, time })
-      const asked = { verb: 'write', name, args } as Asked
-      const { allow } = callers.judge(gateway.key, asked, () => 0)
-      assert.ok(!allow || callers.allows(gateway.key)('write', name))
-      return allow
-    }
-    const none = new Uint8Array()
-    assert.equal(may(none, 'level', 5), false)
-    const caps = [`write:${HERE}/level;v=0..50`]
-    const policy = withGatewayRights(none, gateway.key, { caps })
-    assert.deepEqual([may(policy, 'level', 5), may(policy, 'level', 51)], [true, false])
-    assert.equal(may(policy, 'mode', 5), false)
-    assert.equal(may(withGatewayRights(none, here.key, { caps }), 'level', 5), false)
-    assert.equal(may(Uint8Array.of(0xff), 'level', 5), false)
   })
 })

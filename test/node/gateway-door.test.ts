@@ -35,7 +35,7 @@ async function pair(stack: AsyncDisposableStack) {
   const bridge = stack.use(await startDevice(other, peers))
   const { qr } = await bridge.view.openPairing({})
   await owner.view.addDevice({ qr, role: 'gateway', name: 'bridge' }, never)
-  const [{ fingerprint = '', id = '' } = {}] = await owner.view.devices()
+  const { fingerprint, id } = await owner.view.device('kitchen')
   return { owner, bridge, fingerprint, id, otherDir: other, peers }
 }
 
@@ -64,7 +64,7 @@ async function taken(
   try {
     for await (const one of door.deliveries(cursor, stop.signal)) {
       assert.equal(one.kind, 'pack')
-      found.push(one as GatewayDelivery & { readonly kind: 'pack' })
+      found.push(one)
       if (enough(found)) break
     }
   } finally {
@@ -200,6 +200,17 @@ describe('the door of a gateway', { timeout: 90_000 }, () => {
     assert.deepEqual(Object.keys(properties), ['level'])
     const [why] = await owner.view.why('kitchen', { name: 'level', limit: 9 }, never)
     assert.equal(why?.by.name, 'bridge')
+    const { rule, sensor, seq, value, device } = why.cause ?? {}
+    assert.deepEqual([rule, sensor, seq, value], ['broker', 'gateway:broker', 0, 5])
+    assert.equal(device?.name, 'bridge')
+    const unclear = {
+      device: 'kitchen',
+      verb: 'write',
+      name: 'level',
+      input: 1,
+      origin: 'a b',
+    } as const
+    await assert.rejects(door.call(unclear, never), { code: 'NODE_USAGE' })
   })
 
   it('signs records that only it, for this home, as this kind, opens again', async () => {

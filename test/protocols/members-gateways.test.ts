@@ -132,16 +132,17 @@ describe('what is beyond the caps that were signed', () => {
   it('never lets through what no signed cap allows', () => {
     const name = fc.constantFrom('a', 'b', 'ab', 'aa', 'aab', 'bab', 'x')
     const args = fc.constantFrom(undefined, 3, 9)
+    const asked = fc.record({ here: device, what: name, value: args })
     fc.assert(
-      fc.property(caps, caps, device, name, args, (wanted, signed, here, what, value) => {
+      fc.property(caps, caps, asked, (wanted, signed, { here, what, value: given }) => {
         const within = wanted.filter((cap) => capsBeyond([cap], signed).length === 0)
         if (capToRead(within, here, what) !== undefined) {
           assert.ok(capToRead(signed, here, what) !== undefined)
         }
         const localTime = { minute: 600, weekday: 1 }
         for (const verb of ['write', 'invoke'] as const) {
-          const asked = { verb, device: here, name: what, args: value, localTime, used: () => 0 }
-          if ('allow' in judgeCall(within, asked)) assert.ok('allow' in judgeCall(signed, asked))
+          const one = { verb, device: here, name: what, args: given, localTime, used: () => 0 }
+          if ('allow' in judgeCall(within, one)) assert.ok('allow' in judgeCall(signed, one))
         }
       }),
       { numRuns: 2000 },
