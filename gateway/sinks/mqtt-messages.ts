@@ -77,27 +77,35 @@ function stateMessage(
   group: readonly OutItem[],
   { values, retain }: { readonly values: Values; readonly retain: boolean },
 ): MqttMessage {
-  const [first] = group
-  const { deviceId = '', atMs = 0, late = false } = first ?? {}
-  const own = late ? new Map<string, ItemValue>() : (values.get(deviceId) ?? new Map())
-  for (const { sensor, value } of group) {
-    if (own.has(sensor) || own.size < SENSORS_MAX) own.set(sensor, value)
-  }
-  if (!late) values.set(deviceId, own)
-  const id = first === undefined ? '' : packIdOf(first)
+  const [first = NO_ITEM] = group
+  const late = first.late === true
+  const id = packIdOf(first)
   const about = {
-    _at: new Date(atMs).toISOString(),
+    _at: new Date(first.atMs).toISOString(),
     _id: id,
     _i: group.map((item) => Number(item.id.slice(id.length + 1))),
   }
+  const known = late ? new Map<string, ItemValue>() : valuesOf(values, first.deviceId)
+  for (const { sensor, value } of group) {
+    if (known.has(sensor) || known.size < SENSORS_MAX) known.set(sensor, value)
+  }
   return {
     topic: late ? `${topic}/late` : topic,
-    payload: JSON.stringify({ ...Object.fromEntries(own), ...about }),
+    payload: JSON.stringify({ ...Object.fromEntries(known), ...about }),
     retain: retain && !late,
     contentType: 'application/json',
     userProperties: { 'kith-id': id },
     items: group,
   }
+}
+
+/** Of no group: each has one item at least. */
+const NO_ITEM: OutItem = { id: '', deviceId: '', device: '', sensor: '', value: '', atMs: 0 }
+
+function valuesOf(values: Values, deviceId: string): Map<string, ItemValue> {
+  const known = values.get(deviceId) ?? new Map<string, ItemValue>()
+  values.set(deviceId, known)
+  return known
 }
 
 export function bridgeTopic(prefix: string): string {

@@ -33,7 +33,14 @@ export function requestsIn(
   if (payload.length > MAX_BYTES) return 'longer than 16 KiB'
   if (what !== undefined && !NAME.test(what)) return 'not a name'
   const text = textOf(payload)
-  if (text === undefined) return 'not UTF-8'
+  return text === undefined ? 'not UTF-8' : wishes(device, [verb, what], text)
+}
+
+function wishes(
+  device: string,
+  [verb, what]: readonly (string | undefined)[],
+  text: string,
+): readonly SinkRequest[] | string {
   if (verb === 'invoke' && what !== undefined) return invocation(device, what, text)
   if (verb !== 'set') return 'another topic'
   return what === undefined ? writes(device, text) : write(device, what, text)

@@ -23,16 +23,17 @@ export interface Extension {
   readonly topics: readonly string[]
   /** Retained, beside the availability of each device. */
   messages(devices: readonly SinkDevice[], names: TopicNames): readonly MqttMessage[]
-  /** A message on one of `topics`: what to publish, now; `again` says that all is. */
-  onMessage(
-    topic: string,
-    payload: Uint8Array,
-    devices: readonly SinkDevice[],
-  ): { readonly again: boolean; readonly publish: readonly MqttMessage[] }
+  /**
+   * A message on one of `topics`. `again`: all is to be told anew. `retained`: it is of this gateway,
+   * from before, and is taken back where it is of no device any more.
+   */
+  onMessage(topic: string, payload: Uint8Array): 'again' | 'retained' | 'nothing'
 }
 
 /** Wishes on their way at one time. */
 const ASKED_MAX = 16
+/** More than the devices of any home have. */
+const RETAINED_MAX = 10_000
 
 export async function startMqttSink(
   settings: MqttSettings,
@@ -66,6 +67,8 @@ class MqttSink implements Sink {
   #connection: Connection | undefined
   #devices: readonly SinkDevice[] = []
   #names: TopicNames = topicNames([])
+  /** Before, no device is gone. */
+  #devicesKnown = false
   /** Retained topics of devices, that go when the device does. */
   #retained = new Map<string, string | Uint8Array>()
   #telling: Promise<void> = Promise.resolve()
@@ -101,6 +104,7 @@ class MqttSink implements Sink {
     const by = new Map<OutItem, Outcome>()
     const stopped = new Set<string>()
     for (const [i, message] of messages.entries()) {
+      if (message.retain) this.#retained.set(message.topic, UNKNOWN)
       for (const item of message.items) {
         const outcome = stopped.has(item.deviceId) ? 'retry' : (outcomes[i] ?? 'retry')
         if (outcome === 'retry') stopped.add(item.deviceId)
@@ -112,6 +116,7 @@ class MqttSink implements Sink {
 
   async devices(devices: readonly SinkDevice[]): Promise<void> {
     this.#devices = devices
+    this.#devicesKnown = true
     this.#names = topicNames(devices)
     const known = new Set(devices.map(({ id }) => id))
     for (const id of this.#values.keys()) if (!known.has(id)) this.#values.delete(id)
@@ -132,8 +137,10 @@ class MqttSink implements Sink {
   async #tellOnce(everything: boolean): Promise<void> {
     if (everything) this.#retained = new Map([...this.#retained].map(([topic]) => [topic, UNKNOWN]))
     const wanted = this.#standing()
-    const topics = new Set(wanted.map(({ topic }) => topic))
-    const gone = [...this.#retained.keys()].filter((topic) => !topics.has(topic)).map(emptied)
+    const topics = new Set([...wanted.map(({ topic }) => topic), ...this.#stateTopics()])
+    const gone = this.#devicesKnown
+      ? [...this.#retained.keys()].filter((topic) => !topics.has(topic)).map(emptied)
+      : []
     const messages = [
       ...gone,
       ...wanted.filter(({ topic, payload }) => this.#retained.get(topic) !== payload),
@@ -161,11 +168,13 @@ class MqttSink implements Sink {
     ]
   }
 
+  #stateTopics(): string[] {
+    return this.#devices.map((device) => `${this.#settings.prefix}/${this.#names.nameOf(device)}`)
+  }
+
   #message(topic: string, payload: Uint8Array, retained: boolean): void {
     if (this.#extension?.topics.some((one) => matches(one, topic)) === true) {
-      const { again, publish } = this.#extension.onMessage(topic, payload, this.#devices)
-      if (again) this.#tellAll()
-      void this.#connection?.publish(publish, this.#stop.signal).catch(() => undefined)
+      this.#extended(this.#extension.onMessage(topic, payload), topic)
       return
     }
     // A wish that the broker kept is nobody's wish now.
@@ -176,6 +185,14 @@ class MqttSink implements Sink {
       return
     }
     for (const request of requests) void this.#ask(request)
+  }
+
+  #extended(what: 'again' | 'retained' | 'nothing', topic: string): void {
+    if (what === 'again') this.#tellAll()
+    if (what !== 'retained' || this.#retained.has(topic) || this.#retained.size > RETAINED_MAX)
+      return
+    this.#retained.set(topic, UNKNOWN)
+    if (this.#devicesKnown) void this.#tell(false)
   }
 
   async #ask(request: SinkRequest): Promise<void> {
