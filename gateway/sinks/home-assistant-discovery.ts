@@ -127,20 +127,22 @@ function sensorOf(device: SinkDevice, { sensor, unit, kind }: SinkField, base: s
     const value_template = `{% if ${key} in value_json %}{{ 'ON' if value_json[${key}] else 'OFF' }}{% endif %}`
     return { platform: 'binary_sensor', ...common, value_template }
   }
-  const known =
-    unit === undefined ? undefined : Object.hasOwn(UNITS, unit) ? UNITS[unit] : undefined
-  const written = known?.unit ?? (unit === undefined ? '' : shown(unit, ''))
   return {
     platform: 'sensor',
     ...common,
     value_template: `{% if ${key} in value_json %}{{ value_json[${key}] }}{% endif %}`,
-    ...(kind === 'string'
-      ? {}
-      : { state_class: known?.total ? 'total_increasing' : 'measurement' }),
-    ...(kind === 'string' || written === '' ? {} : { unit_of_measurement: written }),
-    ...(kind === 'string' || known?.deviceClass === undefined
-      ? {}
-      : { device_class: known.deviceClass }),
+    ...(kind === 'string' ? {} : measureOf(unit)),
+  }
+}
+
+function measureOf(unit: string | undefined): Component {
+  if (unit === undefined) return { state_class: 'measurement' }
+  const known = Object.hasOwn(UNITS, unit) ? UNITS[unit] : undefined
+  const written = known?.unit ?? shown(unit, '')
+  return {
+    state_class: known?.total === true ? 'total_increasing' : 'measurement',
+    ...(written === '' ? {} : { unit_of_measurement: written }),
+    ...(known?.deviceClass === undefined ? {} : { device_class: known.deviceClass }),
   }
 }
 
