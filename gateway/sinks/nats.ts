@@ -120,9 +120,12 @@ function acknowledged(text: string): Outcome | SinkDown {
   } catch {
     answer = null
   }
-  if (typeof answer?.stream === 'string') return 'sent'
+  // A refusal names the stream as well.
   const error = answer?.error
-  if (error === undefined) return new SinkDown('somebody answers who is no JetStream stream')
+  if (error === undefined) {
+    if (typeof answer?.stream === 'string') return 'sent'
+    return new SinkDown('somebody answers who is no JetStream stream')
+  }
   if (error.err_code === TOO_LARGE) return { poison: 'it is larger than the stream takes' }
   return new SinkDown(`JetStream did not keep it: ${said(String(error.description))}`)
 }
