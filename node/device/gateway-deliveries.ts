@@ -140,6 +140,8 @@ function* packsOf(source: Source, device: Device): Generator<GatewayDelivery, vo
       // What was there before the first one that this gateway ever had is not missed.
       if (start !== undefined || next > 1) yield gapOf(device, next, seq - 1)
     }
+    // Taken back while the last one was looked at: this one is not handed out, nor passed over.
+    if (!readsAny(capsNow(source), fingerprintOf(device.key))) return
     done.set(id, seq)
     yield* packOf(source, device, bytes, seq >= home.telemetry.lastSeq(device.key))
   }
