@@ -62,12 +62,10 @@ export async function startKafkaSink(
     try {
       await (await producer()).send({ topic, messages: there, acks: -1 })
     } catch (error) {
-      const { name, type } = error as { name?: string; type?: string }
-      if (type !== undefined && OF_THE_RECORDS.includes(type)) {
-        return { is: 'refused', why: `Kafka refused it: ${said(type)}` }
-      }
+      const why = reasonOf(error)
+      if (OF_THE_RECORDS.includes(why)) return { is: 'refused', why: `Kafka refused it: ${why}` }
       await close()
-      throw new SinkDown(`Kafka did not take it (${said(type ?? name ?? 'unknown')})`)
+      throw new SinkDown(`Kafka did not take it (${why})`)
     }
     for (const [index, item] of piece.entries()) {
       const value = messages[index]?.value
@@ -88,6 +86,13 @@ export async function startKafkaSink(
       }),
     [Symbol.asyncDispose]: close,
   }
+}
+
+/** The broker's own word for it, else the library's; it may be wrapped. */
+function reasonOf(error: unknown): string {
+  const { type, cause, name } = error as { type?: unknown; cause?: unknown; name?: unknown }
+  if (typeof type === 'string') return said(type)
+  return cause instanceof Error ? reasonOf(cause) : said(String(name))
 }
 
 function messageOf(item: OutItem): Message | undefined {
@@ -127,7 +132,7 @@ async function configOf(
   settings: SettingsOf<'kafka'>,
   deps: SinkDeps,
 ): Promise<() => Promise<KafkaConfig>> {
-  const brokers = [...settings.brokers]
+  const seeds = seedsOf(settings)
   const tls = await tlsOf(settings)
   const secure = settings.tls || Object.keys(tls).length > 0
   const user = settings.user
@@ -137,7 +142,7 @@ async function configOf(
   }
   return async () => ({
     clientId: 'kith-gateway',
-    brokers,
+    brokers: [...seeds.keys()],
     connectionTimeout: TIMEOUT_MS,
     requestTimeout: TIMEOUT_MS,
     enforceRequestTimeout: true,
@@ -147,8 +152,25 @@ async function configOf(
     ...(user === undefined || password === undefined
       ? {}
       : { sasl: { mechanism: 'scram-sha-256', username: user, password: await password() } }),
-    socketFactory: (target) => countedSocket(target, deps.meter),
+    socketFactory: (target) => {
+      const seed = seeds.get(`${target.host}:${target.port}`)
+      return countedSocket({ ...target, ...seed }, deps.meter)
+    },
   })
+}
+
+/** The library takes what is before the first colon as the host: it gets names that stand for them. */
+function seedsOf(
+  settings: SettingsOf<'kafka'>,
+): ReadonlyMap<string, { readonly host: string; readonly port: number }> {
+  return new Map(
+    settings.brokers.map((broker, index) => {
+      const [, host, port] = /^(.*[^:]|\[.+\]):(\d{1,5})$/.exec(broker) ?? []
+      if (host === undefined) throw wrongSink(settings, `${said(broker)} is not like host:9092`)
+      const bare = host.replace(/^\[(.*)\]$/, '$1')
+      return [`seed-${index}:${index + 1}`, { host: bare, port: Number(port) }]
+    }),
+  )
 }
 
 /** The socket is counted below TLS. */
