@@ -38,8 +38,9 @@ describe('OpenTelemetry over HTTP', () => {
     )
     const [metrics, logs] = far.heard.map(({ body }) => JSON.parse(body.toString()) as Body)
     const [resource] = metrics?.resourceMetrics ?? []
+    assert.ok(resource !== undefined)
     assert.ok(
-      resource?.resource.attributes.some(
+      resource.resource.attributes.some(
         ({ key, value }) => key === 'device.id' && value.stringValue === 'dev1',
       ),
     )

@@ -69,7 +69,7 @@ describe('remote-write', () => {
       await using prometheus = await startPrometheus(files)
       const { sink } = await sinkTo(prometheus.url)
       await using _ = sink
-      const items = Array.from({ length: 360 }, (_, index) => ago(3600 - index * 10))
+      const items = Array.from({ length: 360 }, (__, index) => ago(3600 - index * 10))
       assert.deepEqual(new Set(await sink.send(items, signal)), new Set(['sent']))
       const stored = await prometheus.values('kith_temperature_celsius{device="porch"}')
       assert.deepEqual(
