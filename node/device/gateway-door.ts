@@ -135,11 +135,12 @@ function watched(node: Node, log: Logger, signal: AbortSignal): Emitter<GatewayE
   const events = createEmitter<GatewayEvents>((err) => log.error({ err }, 'listener failed'))
   let known = new Map(factsIn(node).map((one) => [one.id, one]))
   let rights = rightsIn(node)
-  let home = node.home()
+  let home: Home | undefined
   const look = (): void => {
     const current = node.home()
     if (current !== home) {
       home = current
+      if (current !== undefined) listen(current)
       events.emit('home', current === undefined ? undefined : factsOf(current))
     }
     const now = rightsIn(node)
@@ -154,6 +155,14 @@ function watched(node: Node, log: Logger, signal: AbortSignal): Emitter<GatewayE
       if (JSON.stringify(one) !== JSON.stringify(before.get(id))) events.emit('device', one)
     }
   }
+  // What only a clock changes is seen when it is looked at; all else at once.
+  const listen = ({ members, mesh }: Home): void => {
+    members.events.on('change', look, signal)
+    mesh.events.on('connect', look, signal)
+    mesh.events.on('disconnect', look, signal)
+  }
+  home = node.home()
+  if (home !== undefined) listen(home)
   void (async () => {
     for (;;) {
       await node.base.clock.sleep(LOOK_MS, signal)

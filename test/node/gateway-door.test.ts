@@ -95,12 +95,16 @@ describe('the door of a gateway', { timeout: 90_000 }, () => {
     })
 
     const cap = `read:${fingerprint}/air`
+    const heard: (readonly string[])[] = []
+    door.events.on('policy', ({ caps }) => heard.push(caps))
     const signed = await owner.view.signGatewayPolicy('bridge', [cap])
     assert.deepEqual([signed.caps, signed.wider, signed.taken], [[cap], [cap], []])
     const told = await eventOf(owner, 'gateway.policy')
     assert.deepEqual((told.data as { wider?: unknown }).wider, [cap])
     await eventOf(bridge, 'gateway.policy')
     assert.deepEqual(door.policy(), { caps: [cap] })
+    // At once, not when it is next looked at.
+    assert.deepEqual(heard, [[cap]])
 
     let value = 2
     const parts = await taken(
