@@ -71,6 +71,8 @@ const UNITS: Readonly<Record<string, UnitClass>> = {
   pH: { unit: '', deviceClass: 'ph' },
 }
 
+/** Characters; no telemetry has a longer name. */
+const SENSOR_MAX = 256
 /** Silence this much longer than promised is too long, and a little for the way. */
 const PROMISES = 3
 const SLACK_S = 60
@@ -92,6 +94,7 @@ export function discoveryOf(
   const base = `${prefix}/${names.nameOf(device)}`
   const components: Record<string, Component> = {}
   for (const field of device.fields) {
+    if (field.sensor.length > SENSOR_MAX) continue
     components[`s_${short(field.sensor)}`] = sensorOf(device, field, base)
   }
   for (const command of device.commands) {
