@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
 
 import type { OutItem } from '../../gateway/sinks/sink.ts'
 import { startWebhookSink } from '../../gateway/sinks/webhook.ts'
+import { virtualClock } from '../helpers/clock.ts'
 import {
   farSide,
   NOW_MS,
@@ -175,6 +178,23 @@ describe('webhooks', () => {
     await using _ = sink
     const [outcome] = await sink.send(numbered(1), signal)
     assert.ok(JSON.stringify(outcome).length < 400)
+  })
+
+  it('give up on a receiver that says nothing in time', async () => {
+    const clock = virtualClock()
+    await using server = createServer().listen(0, '::1')
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const settings = sinkSettings('webhook', `url = "http://[::1]:${port}/"`, 'timeout = "5s"')
+    await using sink = await startWebhookSink(settings, sinkDeps({ clock }), signal)
+    const sending = assert.rejects(sink.send(numbered(1), signal), {
+      name: 'SinkDown',
+      message: /no whole answer within 5 s/,
+    })
+    const [socket] = (await once(server, 'connection')) as [Socket]
+    await clock.advance(5000)
+    await sending
+    socket.destroy()
   })
 
   it('count what left at the socket, below TLS', needs('mosquitto'), async () => {
