@@ -18,12 +18,13 @@ import type { SinkSettings } from './config-sinks.ts'
 import { openDirectory, type Directory } from './directory.ts'
 import { createDownlink, type Downlink } from './downlink.ts'
 import { forward, readingItem } from './forward.ts'
+import { openLedger, type EgressDay, type Ledger } from './ledger/ledger.ts'
 import { openOutbox, type Outbox } from './outbox/outbox.ts'
 import { policyOf, type Policy } from './policy.ts'
 import { watchRules, type Rules } from './rules.ts'
 import { runSinks, type RunningSinks } from './sinks-up.ts'
 import { startSink } from './sinks/index.ts'
-import type { Meter, OutItem, Sample, Sink, SinkDevice } from './sinks/sink.ts'
+import type { OutItem, Sample, Sink, SinkDevice } from './sinks/sink.ts'
 
 export interface BridgeDeps {
   readonly device: GatewayDevice
@@ -47,15 +48,13 @@ export interface Bridge extends AsyncDisposable {
   sampleOf(name: string, of: Sampled, signal: AbortSignal): Promise<readonly Sample[]>
   /** Readings that came since the start. */
   taken(): number
-  egress(): unknown
+  egress(): readonly EgressDay[]
 }
 
 interface Sampled {
   readonly items: readonly OutItem[]
   readonly devices: readonly SinkDevice[]
 }
-
-const NO_METER: Meter = { watch: () => undefined, told: () => undefined }
 
 /** Sensors of which the last reading is kept. */
 const MAX_KNOWN = 2000
@@ -76,13 +75,10 @@ export async function startBridge(deps: BridgeDeps, signal: AbortSignal): Promis
     let parts: { readonly sinks: RunningSinks } | undefined
     const renew = (settings: GatewaySettings = state.settings): void => {
       state.settings = settings
-      const before = state.policy.refusals
+      const before = state.policy.refusals.map(({ why }) => why)
       state.policy = policyOf(settings, device.policy().caps, device.devices())
-      tellRefusals(
-        state.policy,
-        before.map(({ why }) => why),
-        log,
-      )
+      // Without a home there is nobody to sign, and no device that a rule could name.
+      if (device.home() !== undefined) tellRefusals(state.policy, before, log)
       void parts?.sinks.apply(settings).catch(() => undefined)
     }
     const rules = await watchRules(deps.rulesPath, { clock, log, onChange: renew }, until)
@@ -92,9 +88,16 @@ export async function startBridge(deps: BridgeDeps, signal: AbortSignal): Promis
         { clock, random: deps.random, log, sign: device.sign.bind(device) },
       ),
     )
+    // Opened with the first sink: its rows are signed, for which there must be a home.
+    let opened: Ledger | undefined
+    const ledger = (): Ledger =>
+      (opened ??= openLedger(join(folder, 'ledger.db'), { clock, sign: device.sign.bind(device) }))
+    await scope.use('ledger', () => ({
+      [Symbol.asyncDispose]: async () => opened?.[Symbol.asyncDispose](),
+    }))
     const downlink = createDownlink({ clock, log, policy: () => state.policy, device })
     const make = (settings: SinkSettings, end: AbortSignal): Promise<Sink> =>
-      startSink(settings, sinkDeps(deps, settings.name, { downlink, folder }), end)
+      startSink(settings, sinkDeps(deps, settings.name, { downlink, folder, ledger }), end)
     const sinks = await scope.use('sinks', () =>
       runSinks(
         {
@@ -141,7 +144,7 @@ export async function startBridge(deps: BridgeDeps, signal: AbortSignal): Promis
       policy: () => state.policy,
       known: () => [...known.values()],
       taken: () => taken,
-      egress: () => ({ rows: [] }),
+      egress: () => (device.home() === undefined ? [] : ledger().egress()),
       async sampleOf(name, { items, devices }, end) {
         const running = sinks.get(name)
         if (running !== undefined) return running.sample(items, devices)
@@ -161,17 +164,23 @@ export async function startBridge(deps: BridgeDeps, signal: AbortSignal): Promis
   }
 }
 
+interface SinkParts {
+  readonly downlink: Downlink
+  readonly folder: string
+  readonly ledger: () => Ledger
+}
+
 function sinkDeps(
   { device, clock, random, log }: BridgeDeps,
   sink: string,
-  { downlink, folder }: { readonly downlink: Downlink; readonly folder: string },
+  { downlink, folder, ledger }: SinkParts,
 ): Parameters<typeof startSink>[1] {
   const self = device.devices().find((one) => one.self)
   return {
     clock,
     random,
     log: log.child({ sink }),
-    meter: NO_METER,
+    meter: ledger().meter(sink),
     gateway: { id: device.id, name: self?.name ?? 'gateway', version: device.version },
     folder: join(folder, `sink-${sink}`),
     ask: (wanted) => downlink.ask(sink, wanted, new AbortController().signal),
@@ -222,9 +231,22 @@ function follow({ device, directory, clock, renew }: FollowDeps, signal: AbortSi
     },
     signal,
   )
-  events.on('policy', () => renew(), signal)
+  const describeAll = (): void => {
+    for (const { id, self, state } of device.devices()) {
+      if (!self && state === 'online') describe(id)
+    }
+  }
+  events.on(
+    'policy',
+    () => {
+      renew()
+      // Devices describe what the asker may use, which is another now.
+      describeAll()
+    },
+    signal,
+  )
   events.on('home', () => renew(), signal)
-  for (const { id, self, state } of device.devices()) if (!self && state === 'online') describe(id)
+  describeAll()
 }
 
 /** A home may come later; what fails is begun again from what the outbox has. */

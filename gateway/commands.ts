@@ -117,7 +117,10 @@ function sinkLines(
     ...samples.flatMap(({ to, body, headers }) => [
       printable(`  -> ${to}`),
       ...Object.entries(headers ?? {}).map(([name, value]) => printable(`     ${name}: ${value}`)),
-      printable(`     ${String(body)}`),
+      ...String(body)
+        .trimEnd()
+        .split('\n')
+        .map((line) => printable(`     ${line}`)),
     ]),
     ...(why === undefined ? [] : [printable(`  no samples: ${why}`)]),
   ]

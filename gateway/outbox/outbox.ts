@@ -99,11 +99,15 @@ class DiskOutbox implements Outbox {
   }
 
   async put(packs: readonly Taken[], signal: AbortSignal): Promise<void> {
-    const fresh = packs.filter(({ deviceId, seq }) => seq > (this.#taken.get(deviceId) ?? -1))
+    const fresh = packs.filter(
+      ({ deviceId, seq, held }) => held === true || seq > (this.#taken.get(deviceId) ?? -1),
+    )
     if (fresh.length === 0) return
     await this.#whileFull(() => {
       this.#store.put(fresh, this.#deps.clock.now())
-      for (const { deviceId, seq } of fresh) this.#taken.set(deviceId, seq)
+      for (const { deviceId, seq } of fresh) {
+        this.#taken.set(deviceId, Math.max(seq, this.#taken.get(deviceId) ?? seq))
+      }
     }, signal)
     this.#makeRoom()
     const sinks = new Set(fresh.flatMap(({ items }) => items.map(({ sink }) => sink)))

@@ -82,6 +82,8 @@ export interface Taken {
   readonly deviceId: string
   readonly seq: number
   readonly items: readonly { readonly sink: string; readonly item: OutItem }[]
+  /** Its pack was taken before; these waited for the end of their time. */
+  readonly held?: true
 }
 
 export interface Batch {
