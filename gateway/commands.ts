@@ -16,6 +16,7 @@ import {
 } from '../node/index.ts'
 import type { DrillResult, GatewayStatus } from './answers.ts'
 import { readGatewayText } from './config.ts'
+import type { EgressDay } from './ledger/ledger.ts'
 import { askGateway, gatewaySocket } from './local.ts'
 import { policyOf, type Refusal } from './policy.ts'
 import type { Preview, SinkPreview } from './samples.ts'
@@ -80,8 +81,24 @@ function refusalLines(refusals: readonly Refusal[]): string[] {
 }
 
 export async function egress(cli: Cli): Promise<void> {
-  const rows = await ask<unknown>(cli, 'egress')
-  cli.result(rows, () => JSON.stringify(rows, undefined, 2))
+  const days = await ask<readonly EgressDay[]>(cli, 'egress')
+  cli.result(days, () => egressText(days))
+}
+
+function egressText(days: readonly EgressDay[]): string {
+  if (days.length === 0) return 'Nothing has left.'
+  const rows = days.flatMap(({ day, sink, bytes, toldBytes, headerBytes, fields }) => [
+    ...fields.map((one) => [
+      day,
+      sink,
+      one.device,
+      one.sensor === '' ? '(packs)' : one.sensor,
+      String(one.bytes),
+    ]),
+    [day, sink, '', '(protocol and TLS)', String(bytes - toldBytes)],
+    [day, sink, '', '(TCP and IP, estimated)', String(headerBytes)],
+  ])
+  return table(['DAY', 'SINK', 'DEVICE', 'WHAT', 'BYTES'], rows)
 }
 
 export async function policy(cli: Cli, { dryRun }: { readonly dryRun?: true }): Promise<void> {

@@ -190,7 +190,7 @@ function readSinks(tables: unknown, found: Found[]): SinkSettings[] {
   }
   return entries.slice(0, MAX_SINKS).flatMap(([name, table]) => {
     const checked = checkKind({ section: 'sink', one: 'a sink' }, SINK_SCHEMAS, name, table)
-    if (checked.ok) return [checked.table as SinkSettings]
+    if (checked.ok) return [checked.table]
     found.push(...checked.problems.map(({ key, why }) => ({ key: join(`sink.${name}`, key), why })))
     return []
   })

@@ -69,7 +69,7 @@ every = "3"
   })
 
   it('take secrets from files alone', () => {
-    assert.deepEqual(problems(`${HOME_ASSISTANT}`.replace('\n[[', '\npassword = "hunter2"\n[[')), [
+    assert.deepEqual(problems(HOME_ASSISTANT.replace('\n[[', '\npassword = "hunter2"\n[[')), [
       '5 sink.ha.password: secrets and certificates are in files of their own: write password_file',
     ])
   })
