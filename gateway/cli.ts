@@ -20,11 +20,15 @@ const SHORT_MS = 30_000
 const INTERRUPTED = 130
 
 type Action = (cli: Cli, ...args: never[]) => Promise<void>
+type Run = (
+  action: Action,
+  options?: { readonly long?: boolean },
+) => (...args: unknown[]) => Promise<void>
 
 function createProgram(interrupted: AbortSignal): Command {
   const program = new Command('kith')
-  const run =
-    (action: Action, { long = false } = {}) =>
+  const run: Run =
+    (action, { long = false } = {}) =>
     async (...args: unknown[]) => {
       const cli = createCli({
         options: globalOptions(program.opts(), process.env),
@@ -45,6 +49,16 @@ function createProgram(interrupted: AbortSignal): Command {
     .option('--no-color', 'no colours')
     .exitOverride()
     .configureOutput({ outputError: () => undefined })
+  addGateway(program, run)
+  program
+    .command('drill')
+    .description('find out what needs the outside: cut it, and tell what stopped')
+    .requiredOption('--no-internet <duration>', 'for so long, like 2m')
+    .action(run(drill, { long: true }))
+  return program
+}
+
+function addGateway(program: Command, run: Run): void {
   const gateway = program
     .command('gateway')
     .description(
@@ -76,12 +90,6 @@ function createProgram(interrupted: AbortSignal): Command {
     .option('--file <file>', 'what a gateway.toml, or the output of policy --json, asks for')
     .option('--nothing', 'take all of it back')
     .action(run(sign, { long: true }))
-  program
-    .command('drill')
-    .description('find out what needs the outside: cut it, and tell what stopped')
-    .requiredOption('--no-internet <duration>', 'for so long, like 2m')
-    .action(run(drill, { long: true }))
-  return program
 }
 
 function collect(value: string, before: readonly string[]): readonly string[] {

@@ -104,18 +104,19 @@ function egressText(days: readonly EgressDay[]): string {
 export async function policy(cli: Cli, { dryRun }: { readonly dryRun?: true }): Promise<void> {
   const preview = await ask<Preview>(cli, 'policy')
   const { sinks, ...rest } = preview
-  const shown = dryRun ? preview : { ...rest, sinks: sinks.map(({ samples: _, ...one }) => one) }
+  const brief = sinks.map((one) => ({ ...one, samples: undefined }))
+  const shown = dryRun === true ? preview : { ...rest, sinks: brief }
   cli.result(shown, () => policyText(preview, dryRun === true))
 }
 
 function policyText({ wanted, signed, refusals, sinks }: Preview, dryRun: boolean): string {
-  const sign = wanted.map((right) => `--allow '${right}'`).join(' ')
+  const rights = wanted.map((right) => `--allow '${right}'`).join(' ')
   return [
     signed.length === 0 ? 'Signed: nothing' : `Signed: ${signed.join(', ')}`,
     ...sinks.flatMap((one) => sinkLines(one, dryRun)),
     ...refusalLines(refusals),
     ...(refusals.some((one) => one.sign.length > 0)
-      ? ['', 'On an owner’s device:', `  kith gateway policy sign ${sign}`]
+      ? ['', 'On an owner’s device:', `  kith gateway policy sign ${rights}`]
       : []),
   ].join('\n')
 }

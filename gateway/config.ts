@@ -83,11 +83,11 @@ const pattern = v.pipe(
     'must be a name, in which * stands for anything',
   ),
 )
-const names = v.pipe(
+const anyPatterns = v.pipe(
   v.array(pattern, 'must be a list, like ["temperature.*"]'),
   v.maxLength(64, 'must have at most 64 entries'),
 )
-const patterns = v.pipe(names, v.minLength(1, 'must not be empty'))
+const patterns = v.pipe(anyPatterns, v.minLength(1, 'must not be empty'))
 const rate = v.pipe(
   v.string('must be like "10/m"'),
   v.regex(RATE, 'must be like "10/m": so many in a second, a minute, an hour or a day'),
@@ -106,8 +106,8 @@ const FORWARD = v.object({
 const DOWNLINK = v.object({
   sink: fields.name,
   device: fields.text(64),
-  write: v.optional(names, []),
-  invoke: v.optional(names, []),
+  write: v.optional(anyPatterns, []),
+  invoke: v.optional(anyPatterns, []),
   rate: v.optional(rate, '10/m'),
 })
 

@@ -103,7 +103,6 @@ export async function askGateway(
   const value = JSON.parse(text) as { readonly title?: string; readonly detail?: string }
   if (response.statusCode === 200) return value
   const code = response.statusCode === 400 ? 'NODE_USAGE' : 'NODE_CONFLICT'
-  throw new NodeError(code, value.title ?? 'The gateway did not answer.', {
-    ...(value.detail === undefined ? {} : { hint: value.detail }),
-  })
+  const hint = value.detail === undefined ? {} : { hint: value.detail }
+  throw new NodeError(code, value.title ?? 'The gateway did not answer.', hint)
 }
