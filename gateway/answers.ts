@@ -4,6 +4,7 @@ import type { Bridge } from './bridge.ts'
 import type { DownlinkCounts } from './downlink.ts'
 import type { Answers } from './local.ts'
 import type { Refusal } from './policy.ts'
+import type { SinkState } from './outbox/outbox.ts'
 import { previewOf, type Preview } from './samples.ts'
 
 export interface SinkStatus {
@@ -71,12 +72,7 @@ function statusOf({ device, bridge }: Deps): GatewayStatus {
       type,
       state: stateOf(bridge.sinks.names().includes(name), fault, state?.down),
       ...(why === undefined ? {} : { why }),
-      waiting: state?.items ?? 0,
-      waitingBytes: state?.bytes ?? 0,
-      ...(state?.oldestMs === undefined ? {} : { oldestMs: state.oldestMs }),
-      sent: state?.sent ?? 0,
-      dropped: state?.dropped ?? 0,
-      aside: state?.aside ?? 0,
+      ...countsOf(state),
       ...(asked === undefined ? {} : { asked }),
     }
   })
@@ -89,6 +85,18 @@ function statusOf({ device, bridge }: Deps): GatewayStatus {
     rules: bridge.rules.path,
     sinks,
   }
+}
+
+type Counts = Pick<
+  SinkStatus,
+  'waiting' | 'waitingBytes' | 'oldestMs' | 'sent' | 'dropped' | 'aside'
+>
+
+function countsOf(state: SinkState | undefined): Counts {
+  if (state === undefined) return { waiting: 0, waitingBytes: 0, sent: 0, dropped: 0, aside: 0 }
+  const { items, bytes, sent, dropped, aside, oldestMs } = state
+  const counts = { waiting: items, waitingBytes: bytes, sent, dropped, aside }
+  return oldestMs === undefined ? counts : { ...counts, oldestMs }
 }
 
 function stateOf(
