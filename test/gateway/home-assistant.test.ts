@@ -130,8 +130,15 @@ describe('the Home Assistant sink with mosquitto', needs('mosquitto'), () => {
     const next = async (topic: string, empty: boolean): Promise<void> =>
       await new Promise((resolve) => waiting.set(`${topic} ${empty}`, resolve))
     const settings = {
-      ...{ type: 'home-assistant', name: 'ha', prefix: 'kith', discovery: 'homeassistant', qos: 1 },
-      ...{ retain: true, version: 5, max_age: 1000, broker: `mqtt://[::1]:${broker.port}` },
+      type: 'home-assistant',
+      name: 'ha',
+      prefix: 'kith',
+      discovery: 'homeassistant',
+      qos: 1,
+      retain: true,
+      version: 5,
+      max_age: 1000,
+      broker: `mqtt://[::1]:${broker.port}`,
     } as Parameters<typeof startHomeAssistantSink>[0]
     client.on('message', (topic, payload) => waiting.get(`${topic} ${payload.length === 0}`)?.())
     const [told, cleaned] = [next(topicOf(sleeper), false), next(topicOf(old), true)]

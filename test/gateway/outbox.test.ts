@@ -205,27 +205,19 @@ describe('the outbox', () => {
     assert.ok((big?.bytes ?? 0) + (small?.bytes ?? 0) <= 100_000)
     assert.equal(small?.items, 1)
     const [gap, ...others] = outbox.gaps()
+    assert.ok(gap !== undefined && big !== undefined)
     assert.deepEqual(others, [], 'one row, made longer')
-    assert.deepEqual([gap?.sink, gap?.device, gap?.why, gap?.fromSeq], ['big', 'elm', 'room', 1])
-    assert.equal(gap?.items, big?.dropped)
-    assert.equal(gap?.toSeq, 1000 - (big?.items ?? 0))
+    const { sink: name, device, why, fromSeq, toSeq, items, bytes, fromMs, toMs } = gap
+    assert.deepEqual([name, device, why, fromSeq], ['big', 'elm', 'room', 1])
+    assert.equal(items, big.dropped)
+    assert.equal(toSeq, 1000 - big.items)
     const limits = { maxBytes: 1000, maxDepth: 2, maxItems: 20 }
-    assert.deepEqual(decodeCbor(gap?.signed ?? new Uint8Array(), limits), [
-      'gap',
-      'big',
-      'elm',
-      'room',
-      1,
-      gap?.toSeq,
-      gap?.items,
-      gap?.bytes,
-      gap?.fromMs,
-      gap?.toMs,
-    ])
+    const payload = ['gap', name, device, why, fromSeq, toSeq, items, bytes, fromMs, toMs]
+    assert.deepEqual(decodeCbor(gap.signed, limits), payload)
     const sink = far('big')
     outbox.attach(sink, ALL)
     await clock.advance(10)
-    assert.deepEqual(seqs(sink.got, 'elm'), range((gap?.toSeq ?? 0) + 1, 1000))
+    assert.deepEqual(seqs(sink.got, 'elm'), range(toSeq + 1, 1000))
   })
 
   it('drops what is too old, but not because the clock was set', async () => {
