@@ -147,7 +147,7 @@ function* flatten(table: Record<string, unknown>): Generator<[string, unknown]> 
  * Line of the assignment to `key`, of the table it is in, or of its section; undefined where none is
  * plain to see.
  */
-function lineOf(text: string, key: string): number | undefined {
+export function lineOf(text: string, key: string): number | undefined {
   const places = assignments(text)
   const find = (wanted: string): number | undefined =>
     places.find(({ path }) => path === wanted)?.line
@@ -159,12 +159,22 @@ function lineOf(text: string, key: string): number | undefined {
   return places.find(({ path }) => path.split('.', 1)[0] === section)?.line
 }
 
-/** Where each section begins and each key is assigned, as far as that is plain to see. */
+/**
+ * Where each section begins and each key is assigned, as far as that is plain to see. The tables of a
+ * list have numbers: the second `[[forward]]` is `forward.1`.
+ */
 function assignments(text: string): readonly { path: string; line: number }[] {
   const places: { path: string; line: number }[] = []
+  const counts = new Map<string, number>()
   let prefix = ''
   for (const [index, line] of text.split('\n').entries()) {
-    const section = /^\s*\[\s*([^\]]+?)\s*\]/.exec(line)?.[1]?.replaceAll('"', '')
+    const list = /^\s*\[\[\s*([^[\]]+?)\s*\]\]/.exec(line)?.[1]?.replaceAll('"', '')
+    const count = counts.get(list ?? '') ?? 0
+    if (list !== undefined) counts.set(list, count + 1)
+    const section =
+      list === undefined
+        ? /^\s*\[\s*([^[\]]+?)\s*\]/.exec(line)?.[1]?.replaceAll('"', '')
+        : `${list}.${count}`
     const left = /^\s*([\w".-]+?)\s*=/.exec(line)?.[1]?.replaceAll('"', '')
     if (section !== undefined) prefix = `${section}.`
     if (section !== undefined) places.push({ path: section, line: index + 1 })

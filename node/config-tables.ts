@@ -118,6 +118,8 @@ function noSuchKey(key: string, known: readonly string[]): string {
 
 function problemOf(issue: v.BaseIssue<unknown>): TableProblem {
   const key = (issue.path ?? []).map((part) => String(part.key)).join('.')
-  const missing = issue.received === 'undefined' && issue.kind === 'schema'
+  // Only where nothing was written: what was written and is no duration is not missing.
+  const written = issue.path?.at(-1)?.value !== undefined
+  const missing = issue.received === 'undefined' && issue.kind === 'schema' && !written
   return { key, why: missing ? 'is missing' : issue.message }
 }

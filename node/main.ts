@@ -8,7 +8,8 @@ import type { Config } from './config.ts'
 import { systemClock, systemRandom } from './env.ts'
 import { EXIT } from './errors.ts'
 import { Scope } from './lifecycle.ts'
-import { createLogger } from './log.ts'
+import { createLogger, type Logger } from './log.ts'
+import type { DeviceNode } from './node.ts'
 import { ensurePrivateFolder } from './storage/files.ts'
 
 /** By then everything is loaded. A clean end writes the cache too, but a pulled plug is not one. */
@@ -29,6 +30,20 @@ export async function runDevice(config: Config, signal: AbortSignal): Promise<vo
 
 /** Until `signal` aborts or the device was reset. */
 async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
+  await using device = await startDevice(config, signal)
+  await Promise.race([device.reset, aborted(signal)])
+}
+
+export interface RunningDevice extends AsyncDisposable {
+  readonly node: DeviceNode
+  readonly version: string
+  readonly log: Logger
+  /** Resolves when the device was reset: it is to end, and may start again as a new one. */
+  readonly reset: Promise<void>
+}
+
+/** The node and its local API. @throws NodeError where it cannot start */
+export async function startDevice(config: Config, signal: AbortSignal): Promise<RunningDevice> {
   const log = createLogger({ ...config.log, out: process.stderr })
   const version = await readVersion()
   const scope = new Scope()
@@ -36,63 +51,82 @@ async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
   try {
     await keepCompiledCode(config.paths.dataDir)
     const { startNode } = await import('./node.ts')
+    const onReset = (): void => reset.resolve()
+    const deps = { config, version, clock: systemClock, random: systemRandom, log, onReset }
     const node = await scope.use('node', (until) =>
-      startNode(
-        {
-          config,
-          version,
-          clock: systemClock,
-          random: systemRandom,
-          log,
-          onReset: () => reset.resolve(),
-        },
-        AbortSignal.any([signal, until]),
-      ),
+      startNode(deps, AbortSignal.any([signal, until])),
     )
-    const crashed = (error: unknown): void => {
-      node.crashed(error)
-      log.fatal({ err: error }, 'ended by an error')
-      process.exit(EXIT.failed)
-    }
-    process.on('uncaughtException', crashed)
-    await scope.use('crash report', () => ({
-      [Symbol.asyncDispose]: async () => void process.off('uncaughtException', crashed),
-    }))
-    await firstTurn(node.met)
-    const { startApi } = await import('./api/server.ts')
-    const { dashboardFiles } = await import('./dashboard/files.ts')
-    await scope.use('api', async (until) =>
-      startApi(
-        node.view,
-        {
-          socketPath: config.paths.socket,
-          port: config.api.dashboard ? config.api.port : undefined,
-          version,
-          clock: systemClock,
-          random: systemRandom,
-          log: log.child({ part: 'api' }),
-          ...(config.api.dashboard ? { staticFiles: await dashboardFiles() } : {}),
-        },
-        AbortSignal.any([signal, until]),
-      ),
+    await scope.use('crash report', () => reportsCrashes(node, log))
+    await firstTurn(node)
+    await scope.use('api', (until) =>
+      serveApi(node, { config, version, log }, AbortSignal.any([signal, until])),
     )
     const { home } = await node.view.status()
     log.info({ socket: config.paths.socket, version, home: home?.name ?? 'none' }, 'ready')
     if (home === null)
       log.info('what next, in another terminal: kith home create NAME, or kith pair')
-    await Promise.race([reset.promise, aborted(signal)])
-  } finally {
+    return {
+      node,
+      version,
+      log,
+      reset: reset.promise,
+      [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
+    }
+  } catch (error) {
     await scope[Symbol.asyncDispose]()
+    throw error
   }
+}
+
+function reportsCrashes(node: DeviceNode, log: Logger): AsyncDisposable {
+  const crashed = (error: unknown): void => {
+    node.crashed(error)
+    log.fatal({ err: error }, 'ended by an error')
+    process.exit(EXIT.failed)
+  }
+  process.on('uncaughtException', crashed)
+  return { [Symbol.asyncDispose]: async () => void process.off('uncaughtException', crashed) }
+}
+
+async function serveApi(
+  { view }: DeviceNode,
+  {
+    config,
+    version,
+    log,
+  }: { readonly config: Config; readonly version: string; readonly log: Logger },
+  signal: AbortSignal,
+): Promise<AsyncDisposable> {
+  const { startApi } = await import('./api/server.ts')
+  const { dashboardFiles } = await import('./dashboard/files.ts')
+  return await startApi(
+    view,
+    {
+      socketPath: config.paths.socket,
+      port: config.api.dashboard ? config.api.port : undefined,
+      version,
+      clock: systemClock,
+      random: systemRandom,
+      log: log.child({ part: 'api' }),
+      ...(config.api.dashboard ? { staticFiles: await dashboardFiles() } : {}),
+    },
+    signal,
+  )
 }
 
 /**
  * Who waits for this device comes before who will ask it: the API's code is loaded once the first
  * readings are out, or when nobody was met.
  */
-async function firstTurn(met: Promise<void>): Promise<void> {
+async function firstTurn(node: DeviceNode): Promise<void> {
+  const home = node.home()
+  if (home === undefined) return
+  const { promise: met, resolve } = Promise.withResolvers<void>()
+  const off = home.mesh.events.on('connect', () => resolve())
+  if (home.mesh.peers().length > 0) resolve()
   const readings = met.then(() => systemClock.sleep(READINGS_MS))
   await Promise.race([readings, systemClock.sleep(MEET_MS)])
+  off()
 }
 
 /**

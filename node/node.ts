@@ -20,7 +20,8 @@ import { isGiven } from './device/readers.ts'
 import { trustView } from './device/trust.ts'
 import { callsView } from './device/view-calls.ts'
 import { careView } from './device/view-care.ts'
-import { asNodeError, devicesView } from './device/view-devices.ts'
+import { asNodeError } from './device/membership-refusals.ts'
+import { devicesView } from './device/view-devices.ts'
 import { alreadyHome, homeView, pairingView, type HomeKeeper } from './device/view-home.ts'
 import { incidentsView } from './device/view-incidents.ts'
 import { powerView } from './device/view-power.ts'
@@ -30,7 +31,6 @@ import { NodeError } from './errors.ts'
 import { Scope } from './lifecycle.ts'
 import type { Logger } from './log.ts'
 import { dialCandidate, findCandidates, startPairingListener } from './mesh/pairing-host.ts'
-import type { RunMarker } from './run-marker.ts'
 import { createAdmission, type Admission } from './services/admission.ts'
 import { createCandidate, type Candidate } from './services/pairing.ts'
 import { createWindowStore } from './storage/counters.ts'
@@ -49,8 +49,9 @@ export interface NodeDeps {
 
 export interface DeviceNode extends AsyncDisposable {
   readonly view: NodeView
-  /** A member is connected; at once where this device has no home yet. */
-  readonly met: Promise<void>
+  readonly base: DeviceBase
+  /** Undefined without a home. */
+  readonly home: () => Home | undefined
   /** The process is about to end by this error: keep what may be told of it. Never throws. */
   crashed(error: unknown): void
 }
@@ -63,11 +64,10 @@ export async function startNode(deps: NodeDeps, signal: AbortSignal): Promise<De
   const startedAt = deps.clock.now()
   const scope = new Scope()
   try {
-    const { view, marker, met } = await compose(deps, scope, { signal, startedAt })
+    const node = await compose(deps, scope, { signal, startedAt })
     return {
-      view,
-      met,
-      crashed: (error) => marker.failed(error),
+      ...node,
+      crashed: (error) => node.base.marker.failed(error),
       [Symbol.asyncDispose]: () => scope[Symbol.asyncDispose](),
     }
   } catch (error) {
@@ -80,7 +80,7 @@ async function compose(
   deps: NodeDeps,
   scope: Scope,
   { signal, startedAt }: { readonly signal: AbortSignal; readonly startedAt: number },
-): Promise<Pick<DeviceNode, 'view' | 'met'> & { readonly marker: RunMarker }> {
+): Promise<Pick<DeviceNode, 'view' | 'base' | 'home'>> {
   const base = await openBase(deps, scope)
   const keeper = await createKeeper(base, AbortSignal.any([signal, scope.signal]))
   await scope.use('home', () => keeper)
@@ -105,14 +105,7 @@ async function compose(
     }),
   }
   base.marker.stage('running')
-  return { view, met: metBy(keeper.home(), scope.signal), marker: base.marker }
-}
-
-async function metBy(home: Home | undefined, signal: AbortSignal): Promise<void> {
-  if (home === undefined || home.mesh.peers().length > 0) return
-  const { promise, resolve } = Promise.withResolvers<void>()
-  home.mesh.events.on('connect', () => resolve(), signal)
-  await promise
+  return { view, base, home: keeper.home }
 }
 
 interface Keeper extends HomeKeeper, AsyncDisposable {

@@ -56,6 +56,8 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     rename: (ref, name) => ask('PATCH', device(ref), { name }),
     grant: (ref, role, terms) => ask('PATCH', device(ref), { role, ...terms }),
     trust: (ref) => ask('POST', `${device(ref)}/trust`, { confirm: true }),
+    gatewayPolicy: (ref) => ask('GET', `${device(ref)}/gateway-policy`),
+    signGatewayPolicy: (ref, caps) => ask('PUT', `${device(ref)}/gateway-policy`, { caps }),
     removal: (ref) => ask('GET', `${device(ref)}/removal`),
     remove: (ref, options) => ask('POST', `${device(ref)}/removal`, options),
     sensors: () => ask('GET', '/sensors'),

@@ -125,6 +125,24 @@ const deviceRoutes: readonly Route[] = [
   }),
   route({
     method: 'GET',
+    path: '/devices/{ref}/gateway-policy',
+    answer: 'json',
+    summary: 'What owners signed about a gateway',
+    handle: ({ view, ref }) => view.gatewayPolicy(ref),
+  }),
+  route({
+    method: 'PUT',
+    path: '/devices/{ref}/gateway-policy',
+    answer: 'json',
+    socketOnly: true,
+    body: v.strictObject({
+      caps: v.pipe(v.array(v.pipe(v.string(), v.maxLength(64))), v.maxLength(128)),
+    }),
+    summary: 'Sign what a gateway may have and call',
+    handle: ({ view, ref, body }) => view.signGatewayPolicy(ref, body.caps),
+  }),
+  route({
+    method: 'GET',
     path: '/devices/{ref}/removal',
     answer: 'json',
     summary: 'What removing a device would cut',

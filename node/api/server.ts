@@ -107,7 +107,8 @@ function createHttp(deps: AppDeps): Server {
   return server
 }
 
-async function openSocket(path: string, server: Server): Promise<AsyncDisposable> {
+/** A door for this user alone. @throws NodeError NODE_CONFIG, NODE_LOCKED, NODE_DENIED */
+export async function openSocket(path: string, server: Server): Promise<AsyncDisposable> {
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH_BYTES) {
     throw new NodeError('NODE_CONFIG', `The socket's path is too long: ${path}`, {
       hint: `Choose a --data-dir so that the path has at most ${MAX_SOCKET_PATH_BYTES} bytes.`,

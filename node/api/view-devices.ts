@@ -94,7 +94,23 @@ export interface RemovalView {
   readonly lastSeq: number | null
 }
 
+/** What owners signed about one gateway. */
+export interface GatewayPolicyView {
+  readonly device: string
+  readonly name: string
+  /** Caps as in grants: `read:FINGERPRINT/SENSORS`, `write:…`, `invoke:…`. */
+  readonly caps: readonly string[]
+  /** What was not allowed before; empty where nothing was changed, or taken alone. */
+  readonly wider: readonly string[]
+  /** What was allowed before, and is not now. */
+  readonly taken: readonly string[]
+}
+
 export interface DevicesView {
+  /** What owners signed about a gateway. */
+  gatewayPolicy(ref: string): Promise<GatewayPolicyView>
+  /** On an owner's device: sign what a gateway may have and call, in place of what was signed. */
+  signGatewayPolicy(ref: string, caps: readonly string[]): Promise<GatewayPolicyView>
   /** Find the candidate and admit it. `signal` aborts where the person gives up. */
   addDevice(input: AddDeviceInput, signal: AbortSignal): Promise<AddedDeviceView>
   devices(): Promise<readonly DeviceRow[]>

@@ -59,6 +59,8 @@ export function whyText(row: WhyView, now: number): string {
 }
 
 function causeText({ rule, device, sensor, seq, at, value }: CauseView, by: string, now: number) {
+  // SPEC.md of protocols/calls, "Call": what a gateway was asked for.
+  if (seq === 0 && sensor.startsWith('gateway:')) return `asked for from outside, through ${sensor}`
   const whose = device.id === by ? '' : `${device.name === '' ? device.id : device.name}/`
   return `rule ${rule} because ${whose}${sensor} = ${plainText(value)} (reading ${seq}, ${momentText(at, now)})`
 }

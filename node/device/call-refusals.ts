@@ -12,6 +12,7 @@ export interface Wish {
   readonly verb: WantedCall['verb']
   readonly name: string
   readonly args?: Json | undefined
+  readonly cause?: WantedCall['cause']
 }
 
 type Receipt = NonNullable<CallRecord['receipt']>

@@ -20,11 +20,12 @@ import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import type { Asked, Rights, Verdict } from '../services/calls/index.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { narrowing, rightsOf } from './rights.ts'
 
 type Base = Pick<DeviceBase, 'clock' | 'signer'>
 
 interface Parts {
-  readonly members: Pick<Home['members'], 'active'>
+  readonly members: Pick<Home['members'], 'active' | 'state'>
   readonly time: Pick<Home['time'], 'quality'>
 }
 
@@ -61,8 +62,8 @@ export function callersOf(base: Base, parts: Parts): Callers {
       return 'The right ends, and the clock here is not set.'
     }
     const may = mayAct(device, act, clock.now()) && mayAct(own, 'serve', clock.now())
-    // No policy says anything yet, so a gateway calls nothing.
-    return may && boundBy(device.role, act) !== 'policy' ? device : NO_RIGHT
+    // A gateway that the policy does not name has no business here at all.
+    return may && !isUnnamed(device, parts.members.state.policy) ? device : NO_RIGHT
   }
 
   function judge(
@@ -75,10 +76,11 @@ export function callersOf(base: Base, parts: Parts): Callers {
     const act = actOf(verb)
     const device = standing(caller, act)
     if (typeof device === 'string') return { allow: false, why: device }
-    if (verb === 'cancel' || boundBy(device.role, act) !== 'caps') return { allow: true }
+    const caps = narrowing(device, act, parts.members.state.policy)
+    if (verb === 'cancel' || caps === undefined) return { allow: true }
     const counted = (cap: string): string => `${toHex(device.grant)} ${cap}`
     const localTime = parts.time.quality() === 'unset' ? undefined : localTimeAt(clock.now())
-    const judged = judgeCall(device.caps, {
+    const judged = judgeCall(caps, {
       verb,
       device: here,
       name,
@@ -97,10 +99,14 @@ export function callersOf(base: Base, parts: Parts): Callers {
       if (equalBytes(caller, signer.key)) return true
       const device = standing(caller, actOf(right))
       if (typeof device === 'string') return false
-      if (boundBy(device.role, actOf(right)) !== 'caps') return true
-      return capsName(device.caps, { verb: right, device: here, name })
+      const caps = narrowing(device, actOf(right), parts.members.state.policy)
+      return caps === undefined || capsName(caps, { verb: right, device: here, name })
     },
   }
+}
+
+function isUnnamed(device: Device, policy: Uint8Array): boolean {
+  return boundBy(device.role, 'call') === 'policy' && rightsOf(policy, device.key).caps.length === 0
 }
 
 function actOf(verb: Asked['verb']): Act {

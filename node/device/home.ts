@@ -2,8 +2,8 @@
  * The parts of a device that exist only while it is in a home: membership, mesh and telemetry,
  * joined to each other. They start together and stop together.
  */
-import { peerIdOf } from '../../protocols/identity/index.ts'
-import { boundBy, mayAct, permits, type Device, type OpSet } from '../../protocols/members/index.ts'
+import { fingerprintOf, peerIdOf } from '../../protocols/identity/index.ts'
+import { permits, type Device, type OpSet } from '../../protocols/members/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import { systemBoot } from '../boot.ts'
 import { watchClockSource, type ClockSource } from '../clock-source.ts'
@@ -30,6 +30,7 @@ import { incidentsOf, joinIncidents } from './incidents.ts'
 import { createLateUpdates, type LateUpdates } from './late-updates.ts'
 import { mailboxOf, type MailCalls } from './mailbox.ts'
 import { guestsOf } from './readers.ts'
+import { mayReadLog } from './rights.ts'
 import { rulesOf } from './rules.ts'
 import type { Sleeper } from './sleeper.ts'
 import { callsAwake, followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
@@ -193,7 +194,8 @@ function telemetryOf(
   const { retention_days_5m: shortDays, retention_days_1h: hourDays } = config.telemetry
   const place = (key: Uint8Array): Device | undefined =>
     members.active().find((device) => equalBytes(device.key, key))
-  const reads = (key: Uint8Array): boolean => mayReadLogs(place(key), clock.now())
+  const reads = (reader: Uint8Array, device: Uint8Array): boolean =>
+    mayReadLog(place(reader), fingerprintOf(device), members.state.policy, clock.now())
   return startTelemetry(
     {
       mesh,
@@ -204,8 +206,8 @@ function telemetryOf(
       members: telemetryMembers(members),
       // Whoever may read keeps what it reads: so a log outlives the device that made it.
       // One that sleeps has neither the time nor the energy.
-      follows: () => !isSleepy(base) && reads(signer.key),
-      mayRead: (peer) => reads(peer),
+      follows: (device) => !isSleepy(base) && reads(signer.key, device),
+      mayRead: reads,
       guests: guestsOf(base, { members, time }),
       epoch: () => members.state.epoch,
       time,
@@ -254,12 +256,6 @@ function newestOpMs({ ops, state }: Members): number {
     if (state.isEffective(op.hex)) newest = Math.max(newest, op.payload.ts)
   }
   return newest
-}
-
-/** Whether a device may have the logs of all others; what caps or a policy bind is not given here. */
-export function mayReadLogs(device: Device | undefined, nowMs: number): boolean {
-  if (device === undefined || !mayAct(device, 'read', nowMs)) return false
-  return boundBy(device.role, 'read') === undefined
 }
 
 /** Devices that publish, and removed ones with what stays accepted of theirs. */

@@ -10,6 +10,8 @@ import {
   capToRead,
   mayAct,
   parseCap,
+  readsAny,
+  type Bound,
   type Device,
   type Role,
 } from '../../protocols/members/index.ts'
@@ -22,12 +24,17 @@ import type { Guests } from '../services/telemetry/index.ts'
 import type { DeviceBase } from './base.ts'
 import { capsOfCalls } from './call-terms.ts'
 import type { Home } from './home.ts'
+import { narrowing } from './rights.ts'
 
 type Base = Pick<DeviceBase, 'clock' | 'signer'>
 
-interface Parts {
+interface TermParts {
   readonly members: Pick<Home['members'], 'active'>
   readonly time: Pick<Home['time'], 'quality'>
+}
+
+interface Parts extends TermParts {
+  readonly members: Pick<Home['members'], 'active' | 'state'>
 }
 
 /** A grant's time is its author's; another clock may be behind it by so much and still be set. */
@@ -36,15 +43,13 @@ const LEEWAY_MS = 10 * 60_000
 /** Through what `device` reads this sensor of the device with `fingerprint`; undefined: not at all. */
 export function throughWhat(
   device: Device,
-  fingerprint: string,
-  sensor: string,
+  { fingerprint, sensor }: { readonly fingerprint: string; readonly sensor: string },
+  policy: Uint8Array,
   nowMs: number,
 ): string | undefined {
   if (!mayAct(device, 'read', nowMs)) return undefined
-  const bound = boundBy(device.role, 'read')
-  if (bound === undefined) return 'role'
-  // No policy says anything yet, so a gateway reads nothing.
-  return bound === 'caps' ? capToRead(device.caps, fingerprint, sensor) : undefined
+  const caps = narrowing(device, 'read', policy)
+  return caps === undefined ? 'role' : capToRead(caps, fingerprint, sensor)
 }
 
 /** Everybody but this device, owners first. */
@@ -57,28 +62,37 @@ export function readersOf(
   const fingerprint = fingerprintOf(signer.key)
   return members.active().flatMap((device) => {
     if (equalBytes(device.key, signer.key)) return []
-    const through = throughWhat(device, fingerprint, sensor, clock.now())
+    const what = { fingerprint, sensor }
+    const through = throughWhat(device, what, members.state.policy, clock.now())
     return through === undefined ? [] : [{ name: device.name, role: device.role, through }]
   })
 }
 
-/** Guests as telemetry sees them. */
+/** Guests and gateways as telemetry sees them. */
 export function guestsOf(base: Base, { members, time }: Parts): Guests {
   const { clock, signer } = base
   const fingerprint = fingerprintOf(signer.key)
-  const guest = (key: Uint8Array): Device | undefined =>
-    members
-      .active()
-      .find(({ key: one, role }) => boundBy(role, 'read') === 'caps' && equalBytes(one, key))
+  const find = (key: Uint8Array): Device | undefined =>
+    members.active().find((device) => equalBytes(device.key, key))
+  const isBoundBy = (key: Uint8Array, bound: Bound): boolean => {
+    const device = find(key)
+    return device !== undefined && boundBy(device.role, 'read') === bound
+  }
   return {
-    has: (key) => guest(key) !== undefined,
+    has: (key) => isBoundBy(key, 'caps'),
+    isGateway: (key) => isBoundBy(key, 'policy'),
     grant(key) {
-      const device = guest(key)
-      if (device === undefined || !mayAct(device, 'read', clock.now())) return undefined
+      const device = find(key)
+      const { policy } = members.state
+      const caps = device === undefined ? undefined : narrowing(device, 'read', policy)
+      if (device === undefined || caps === undefined || !readsAny(caps, fingerprint))
+        return undefined
+      if (!mayAct(device, 'read', clock.now())) return undefined
       // Without a clock nobody can say that the end has not come.
       if (device.expiresAtMs !== undefined && time.quality() === 'unset') return undefined
       return {
-        allows: (sensor) => throughWhat(device, fingerprint, sensor, clock.now()) !== undefined,
+        allows: (sensor) =>
+          throughWhat(device, { fingerprint, sensor }, policy, clock.now()) !== undefined,
         sinceMs: device.grantedAtMs - LEEWAY_MS,
       }
     },
@@ -88,7 +102,7 @@ export function guestsOf(base: Base, { members, time }: Parts): Guests {
 /** What a grant says beside the role. @throws NodeError NODE_USAGE, NODE_CONFLICT, NODE_NOT_FOUND */
 export function termsOf(
   base: Pick<Base, 'clock'>,
-  parts: Parts & OfferParts,
+  parts: TermParts & OfferParts,
   role: Role,
   { allow = [], calls = [], forMs }: GrantTerms,
 ): { readonly caps: readonly string[]; readonly expiresAtMs?: number } {
@@ -126,7 +140,7 @@ interface OfferParts {
 }
 
 /** @throws NodeError NODE_NOT_FOUND, NODE_AMBIGUOUS */
-function calledDevice({ members, offers }: Pick<Parts, 'members'> & OfferParts, ref: string) {
+function calledDevice({ members, offers }: Pick<TermParts, 'members'> & OfferParts, ref: string) {
   const rows = members.active().map(({ key, name }) => ({
     key,
     name,

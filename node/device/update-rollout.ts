@@ -17,7 +17,7 @@ import type { RolloutChange, UpdateRolloutView } from '../api/view.ts'
 import type { DeviceBase } from './base.ts'
 import type { UpdatingHome as Home } from './update.ts'
 import { deviceRows } from './rows.ts'
-import { asNodeError } from './view-devices.ts'
+import { asNodeError } from './membership-refusals.ts'
 
 /** One owner's act. @throws NodeError NODE_DENIED, NODE_CONFLICT; UpdateError UPDATE_BAD_POLICY */
 export function setUpdatePolicy({ members, updates }: Home, next: UpdatePolicy): void {

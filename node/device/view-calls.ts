@@ -49,11 +49,7 @@ interface Target {
 
 export function callsView(base: DeviceBase, requireHome: () => Home): CallsView {
   const { clock } = base
-  const find = (ref: string): Target => {
-    const home = requireHome()
-    const row = resolveDevice(ref, deviceRows(base, home))
-    return { clock, key: keyOfPeerId(row.id), row, calls: home.calls, names: namesIn(home) }
-  }
+  const find = (ref: string): Target => targetOf(base, requireHome(), ref)
   const own = (): Calls => requireHome().calls
   const shown = (record: CallRecord): CallView => callView(record, namesIn(requireHome()))
 
@@ -93,6 +89,26 @@ export function callsView(base: DeviceBase, requireHome: () => Home): CallsView 
       return (await calls.why(key, name, limit, signal)).map((row) => whyView(row, names))
     },
   }
+}
+
+function targetOf(base: DeviceBase, home: Home, ref: string): Target {
+  const row = resolveDevice(ref, deviceRows(base, home))
+  const key = keyOfPeerId(row.id)
+  return { clock: base.clock, key, row, calls: home.calls, names: namesIn(home) }
+}
+
+/** One call of this device, as people make them. @throws NodeError, as CallsView */
+export async function makeCall(
+  base: DeviceBase,
+  home: Home,
+  {
+    ref,
+    wish,
+    options,
+  }: { readonly ref: string; readonly wish: Wish; readonly options: CallOptions },
+  signal: AbortSignal,
+): Promise<CallView> {
+  return perform(targetOf(base, home, ref), wish, options, signal)
 }
 
 function namesIn({ members }: Home): Names {

@@ -1,7 +1,6 @@
 /** The membership side of `NodeView`: devices, their names and roles, and letting them go. */
 import { idText, keyOfPeerId, peerIdOf } from '../../protocols/identity/index.ts'
 import {
-  MembersError,
   regrant,
   rename,
   revoke,
@@ -14,11 +13,23 @@ import type { DeviceRow, NodeView, OpView, RemovalView } from '../api/view.ts'
 import { NodeError } from '../errors.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { policyOf, signPolicy } from './gateway-policy.ts'
+import { asNodeError } from './membership-refusals.ts'
 import { offersOf } from './offers.ts'
 import { termsOf } from './readers.ts'
 import { deviceRows, homelessRow } from './rows.ts'
 
-type DevicesView = Pick<NodeView, 'devices' | 'device' | 'rename' | 'grant' | 'removal' | 'remove'>
+type DevicesView = Pick<
+  NodeView,
+  | 'devices'
+  | 'device'
+  | 'rename'
+  | 'grant'
+  | 'removal'
+  | 'remove'
+  | 'gatewayPolicy'
+  | 'signGatewayPolicy'
+>
 
 export interface HomeAccess {
   /** Undefined without a home. */
@@ -50,6 +61,8 @@ export function devicesView(base: DeviceBase, { home, requireHome }: HomeAccess)
       return current === undefined ? [homelessRow(base)] : deviceRows(base, current)
     },
     device: async (ref) => find(ref),
+    gatewayPolicy: async (ref) => policyOf(requireHome(), find(ref)),
+    signGatewayPolicy: async (ref, caps) => signPolicy(requireHome(), find(ref), caps),
     rename: async (ref, name) => act(ref, (context, key) => rename(context, key, name)),
     grant: async (ref, role, wanted = {}) => {
       const { name } = find(ref)
@@ -104,22 +117,4 @@ function opView(op: Op | undefined, device: string): OpView {
   if (op === undefined) throw new NodeError('NODE_INTERNAL', 'No act was made.')
   const { id, payload, signer } = op
   return { id: idText(id), type: payload.type, device, by: peerIdOf(signer), at: payload.ts }
-}
-
-const DENIED = new Set(['MEMBERS_NOT_PERMITTED', 'MEMBERS_TOO_DEEP'])
-
-/** What membership refuses, for people. */
-export function asNodeError<T>(act: () => T): T {
-  try {
-    return act()
-  } catch (cause) {
-    if (!(cause instanceof MembersError)) throw cause
-    if (DENIED.has(cause.code)) {
-      throw new NodeError('NODE_DENIED', 'This device may not do that.', {
-        cause,
-        hint: 'Nothing was changed. Owners add, name and remove devices; an owner can be removed only by one that stands above it, or with the recovery kit.',
-      })
-    }
-    throw new NodeError('NODE_CONFLICT', cause.message, { cause, hint: 'Nothing was changed.' })
-  }
 }

@@ -30,7 +30,8 @@ import type { Home } from './home.ts'
 import { offersOf } from './offers.ts'
 import { termsOf } from './readers.ts'
 import { deviceRows } from './rows.ts'
-import { asNodeError, type HomeAccess } from './view-devices.ts'
+import { asNodeError } from './membership-refusals.ts'
+import { type HomeAccess } from './view-devices.ts'
 
 type HomeView = Pick<NodeView, 'status' | 'recoveryKit' | 'createHome' | 'recover'>
 type PairingView = Pick<NodeView, 'openPairing' | 'pairingStatus' | 'closePairing' | 'addDevice'>

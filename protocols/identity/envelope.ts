@@ -16,6 +16,7 @@ export type DocumentKind =
   | 'incident'
   | 'schedule'
   | 'update-report'
+  | 'gateway-record'
 
 export interface Context {
   readonly kind: DocumentKind
@@ -141,6 +142,7 @@ const HEADERS: Readonly<Record<DocumentKind, Header>> = {
   incident: headerOf('incident'),
   schedule: headerOf('schedule'),
   'update-report': headerOf('update-report'),
+  'gateway-record': headerOf('gateway-record'),
 }
 
 function headerOf(kind: DocumentKind): Header {

@@ -100,6 +100,40 @@ export function capToRead(
   })
 }
 
+/** Whether any sensor of the device with `fingerprint` may be read. */
+export function readsAny(caps: readonly string[], fingerprint: string): boolean {
+  return caps.some((text) => {
+    const cap = parseCap(text)
+    return cap?.verb === 'read' && (cap.device ?? fingerprint) === fingerprint
+  })
+}
+
+/** Whether every sensor of the device with `fingerprint` may be read. */
+export function readsAll(caps: readonly string[], fingerprint: string): boolean {
+  return caps.some((text) => {
+    const cap = parseCap(text)
+    return (
+      cap?.verb === 'read' && (cap.device ?? fingerprint) === fingerprint && cap.sensors === '*'
+    )
+  })
+}
+
+/**
+ * Whether everything that `inner` allows is allowed by `outer` too. Where one narrows by time, count
+ * or argument, only the same terms are taken to be within.
+ */
+export function capCovers(outer: string, inner: string): boolean {
+  const [wide, narrow] = [parseCap(outer), parseCap(inner)]
+  if (wide === undefined || narrow === undefined) return false
+  if (wide.device !== undefined && wide.device !== narrow.device) return false
+  if (wide.verb === 'read') return narrow.verb === 'read' && fits(narrow.sensors, wide.sensors)
+  if (narrow.verb !== wide.verb) return false
+  const [terms, needed] = [formatTerms(wide), formatTerms(narrow)]
+  const free = terms.length === 0 || terms.join(';') === needed.join(';')
+  // A star of the narrow one is only ever met by a star of the wide one.
+  return free && fits(narrow.names, wide.names)
+}
+
 /**
  * Whether `*` in `pattern` can stand for something that makes it `name`. A star takes as little as it
  * can and more only where the rest does not fit, so the cost is at most the product of the lengths.

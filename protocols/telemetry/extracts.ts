@@ -19,7 +19,7 @@ import {
   type Infer,
 } from '../wire/index.ts'
 import type { PackSource } from './holder.ts'
-import { Follow, type LogEntry } from './messages.ts'
+import { Follow, type FollowMessage, type LogEntry } from './messages.ts'
 import { CLOCK_QUALITIES, reopenPack, type ClockQuality, type Pack } from './pack.ts'
 import { BOUNDS, TELEMETRY, TELEMETRY_ERRORS, telemetryCode, TelemetryError } from './protocol.ts'
 import { baseName, RELATIVE_BELOW_MS, senml, type Reading } from './senml.ts'
@@ -51,6 +51,8 @@ export interface ExtractHolderDeps {
   /** This device's public key, 32 bytes. */
   readonly key: Uint8Array
   readonly source: PackSource
+  /** The guest's wish, where it was taken from the channel already. */
+  readonly first?: FollowMessage | undefined
   /** Asked again for every pack; undefined where the reader is no guest, or is one no more. */
   readonly grant: () => ExtractGrant | undefined
   /** Let others do their work: between packs that hold nothing for the guest. */
@@ -78,7 +80,7 @@ export async function serveExtracts(
   signal: AbortSignal,
 ): Promise<void> {
   signal.throwIfAborted()
-  const wish = await channel.next(Follow)
+  const wish = deps.first ?? (await channel.next(Follow))
   if (wish === undefined) return
   const from = ownLog(wish.logs, deps.key)
   if (from === undefined) {
@@ -192,7 +194,7 @@ function createBell(): Bell {
 
 /**
  * Follow the device at the other end of `channel` as a guest, from number `from` on, until it closes
- * its side. `holder` is the key that the connection proved, 32 bytes: readings of any other device
+ * its side; `asGateway` where the reader is one, which could have logs too. `holder` is the key that the connection proved, 32 bytes: readings of any other device
  * are refused.
  *
  * @throws TelemetryError TELEMETRY_FORBIDDEN, TELEMETRY_UNASKED, TELEMETRY_WRONG_DEVICE,
@@ -202,22 +204,33 @@ export async function* readExtracts(
   channel: Channel,
   holder: Uint8Array,
   from: number,
+  { asGateway = false }: { readonly asGateway?: boolean } = {},
 ): AsyncGenerator<Extract, void, undefined> {
   if (holder.length !== KEY_BYTES) throw new TelemetryError('TELEMETRY_WRONG_DEVICE')
   const base = baseName(peerIdOf(holder))
-  await channel.send(Follow, { logs: [{ device: holder, from }] })
+  const logs = [{ device: holder, from }]
+  await channel.send(Follow, asGateway ? { logs, extracts: true } : { logs })
   let next = from
-  for await (const { seq, clock, body, status } of channel.messages(ExtractFrame)) {
-    if (status !== undefined)
-      throw new TelemetryError(telemetryCode(status) ?? 'TELEMETRY_FORBIDDEN')
-    if (seq === undefined || clock === undefined || body === undefined || seq < next) {
-      throw new TelemetryError('TELEMETRY_UNASKED', 'extract')
-    }
-    if (body.base !== base) throw new TelemetryError('TELEMETRY_WRONG_DEVICE', 'extract')
-    if (body.readings.some(({ atMs }) => atMs < RELATIVE_BELOW_MS)) {
-      throw new TelemetryError('TELEMETRY_BAD_READING', 'time')
-    }
-    next = seq + 1
-    yield { seq, clock, readings: body.readings }
+  for await (const frame of channel.messages(ExtractFrame)) {
+    const extract = openExtract(frame, base, next)
+    next = extract.seq + 1
+    yield extract
   }
+}
+
+/** @throws TelemetryError, as `readExtracts` */
+function openExtract(
+  { seq, clock, body, status }: ExtractFrameMessage,
+  base: string,
+  next: number,
+): Extract {
+  if (status !== undefined) throw new TelemetryError(telemetryCode(status) ?? 'TELEMETRY_FORBIDDEN')
+  if (seq === undefined || clock === undefined || body === undefined || seq < next) {
+    throw new TelemetryError('TELEMETRY_UNASKED', 'extract')
+  }
+  if (body.base !== base) throw new TelemetryError('TELEMETRY_WRONG_DEVICE', 'extract')
+  if (body.readings.some(({ atMs }) => atMs < RELATIVE_BELOW_MS)) {
+    throw new TelemetryError('TELEMETRY_BAD_READING', 'time')
+  }
+  return { seq, clock, readings: body.readings }
 }

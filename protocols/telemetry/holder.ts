@@ -8,7 +8,13 @@
 import { pipe } from 'it-pipe'
 
 import { toHex, type Channel } from '../wire/index.ts'
-import { Follow, PackFrame, type LogEntry, type PackFrameMessage } from './messages.ts'
+import {
+  Follow,
+  PackFrame,
+  type FollowMessage,
+  type LogEntry,
+  type PackFrameMessage,
+} from './messages.ts'
 import { BOUNDS, TELEMETRY_ERRORS, TelemetryError } from './protocol.ts'
 
 export interface HeldPack {
@@ -42,6 +48,8 @@ export interface ProofSource {
 
 export interface HolderDeps {
   readonly source: PackSource
+  /** The reader's first wish, where it was taken from the channel already. */
+  readonly first?: FollowMessage | undefined
   /** Passed on to the reader, of every device whose log it may have. */
   readonly proofs?: ProofSource
   /** Whether the reader may have this log; asked again before every frame. */
@@ -65,6 +73,7 @@ export async function serveLogs(
   signal.addEventListener('abort', aborted, { once: true })
   const takeWishes = async (): Promise<void> => {
     try {
+      if (deps.first !== undefined) outbox.follow(deps.first.logs)
       for await (const { logs } of channel.messages(Follow)) outbox.follow(logs)
       outbox.end()
     } catch (error) {

@@ -1,5 +1,15 @@
 import { KEY_BYTES } from '../identity/index.ts'
-import { bytes, field, list, message, optional, record, uint, type Infer } from '../wire/index.ts'
+import {
+  bool,
+  bytes,
+  field,
+  list,
+  message,
+  optional,
+  record,
+  uint,
+  type Infer,
+} from '../wire/index.ts'
 import { BOUNDS, TELEMETRY } from './protocol.ts'
 
 const device = bytes({ length: KEY_BYTES })
@@ -16,9 +26,15 @@ export type LogEntry = Infer<typeof Entry>
 /** Reader to holder, first, and again whenever the reader wants something else. */
 export const Follow = message(
   'telemetry.follow',
-  { logs: field(1, list(Entry, { min: 1, max: BOUNDS.maxEntries })) },
+  {
+    logs: field(1, list(Entry, { min: 1, max: BOUNDS.maxEntries })),
+    /** True where extracts are wanted and the reader could have logs too. */
+    extracts: optional(2, bool),
+  },
   { maxBytes: TELEMETRY.maxFrameBytes, maxItems: 2_048 },
 )
+
+export type FollowMessage = Infer<typeof Follow>
 
 /** Holder to reader: where a log stands with the holder, mostly one pack of it, or a proof. */
 export const PackFrame = message(

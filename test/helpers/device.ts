@@ -17,6 +17,7 @@ const QUIET: readonly (readonly [string, string])[] = [
 
 export interface TestDevice extends AsyncDisposable {
   readonly view: NodeView
+  readonly node: DeviceNode
   readonly dir: string
   /** Resolves when the device asked to be ended after a reset. */
   readonly reset: Promise<void>
@@ -68,7 +69,7 @@ export async function startDevice(
     new AbortController().signal,
   )
   const stop = (): Promise<void> => Promise.resolve(node[Symbol.asyncDispose]())
-  return { view: node.view, dir, reset: reset.promise, stop, [Symbol.asyncDispose]: stop }
+  return { view: node.view, node, dir, reset: reset.promise, stop, [Symbol.asyncDispose]: stop }
 }
 
 /** A home on this device; gives the text of its recovery kit. */

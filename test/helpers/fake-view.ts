@@ -153,6 +153,14 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
     rename: async (ref) => op('rename', find(ref).id),
     grant: async (ref) => op('grant', find(ref).id),
     trust: async (ref) => find(ref),
+    gatewayPolicy: async (ref) => ({ device: ref, name: 'bridge', caps: [], wider: [], taken: [] }),
+    signGatewayPolicy: async (ref, caps) => ({
+      device: ref,
+      name: 'bridge',
+      caps,
+      wider: caps,
+      taken: [],
+    }),
     removal: async (ref) => ({
       device: find(ref),
       connected: true,

@@ -14,6 +14,9 @@ export interface Broker extends AsyncDisposable {
   /** A client for tests, which reaches it as anybody would. */
   client(): Promise<MqttClient>
   kill(): Promise<void>
+  /** It stays, and does nothing, until it goes on. */
+  stall(): void
+  goOn(): void
   /** Again, on the same port, with nothing kept. */
   restart(): Promise<void>
 }
@@ -57,6 +60,8 @@ export async function startBroker(
         ...client(),
       }),
     kill,
+    stall: () => void child.kill('SIGSTOP'),
+    goOn: () => void child.kill('SIGCONT'),
     async restart() {
       await kill()
       child = await start(config)

@@ -5,7 +5,7 @@ import { capsOfCalls, type CalledDevice } from '../../node/device/call-terms.ts'
 import { readersOf, termsOf } from '../../node/device/readers.ts'
 import type { ThingModel } from '../../protocols/calls/index.ts'
 import { fingerprintOf, type Signer } from '../../protocols/identity/index.ts'
-import { parseCap, type Device } from '../../protocols/members/index.ts'
+import { parseCap, type Device, type HomeState } from '../../protocols/members/index.ts'
 import { virtualClock } from '../helpers/clock.ts'
 import { deviceOf } from '../helpers/telemetry.ts'
 
@@ -128,9 +128,11 @@ describe('a grant to call', () => {
 
   it('lets nobody read a sensor', () => {
     const caps = ['invoke:*/load', 'observe:*/load', 'write:*/load']
-    const one = { members: { active: () => [{ ...guest, caps }] } }
+    const state = { policy: new Uint8Array() } as HomeState
+    const one = { members: { active: () => [{ ...guest, caps }], state } }
     assert.deepEqual(readersOf(base, one, 'load'), [])
-    const reading = { members: { active: () => [{ ...guest, caps: [...caps, 'read:load'] }] } }
+    const more = [{ ...guest, caps: [...caps, 'read:load'] }]
+    const reading = { members: { active: () => more, state } }
     assert.deepEqual(readersOf(base, reading, 'load'), [
       { name: 'guest', role: 'guest', through: 'read:load' },
     ])

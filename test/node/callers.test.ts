@@ -5,7 +5,7 @@ import fc from 'fast-check'
 
 import { callersOf, localTimeAt } from '../../node/device/callers.ts'
 import type { Asked } from '../../node/services/calls/index.ts'
-import { ROLES, type Device } from '../../protocols/members/index.ts'
+import { ROLES, type Device, type HomeState } from '../../protocols/members/index.ts'
 import { fingerprintOf, sha256 } from '../../protocols/identity/index.ts'
 import { utf8 } from '../../protocols/wire/index.ts'
 import { virtualClock } from '../helpers/clock.ts'
@@ -13,6 +13,7 @@ import { naivelyAllows, type NaiveCall, type NaiveDevice } from '../helpers/naiv
 import { deviceOf } from '../helpers/telemetry.ts'
 
 const here = deviceOf('here')
+const NO_POLICY = { policy: new Uint8Array() } as HomeState
 const HERE = fingerprintOf(here.key)
 const HOUR_MS = 3_600_000
 const ZONES = ['Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Pacific/Chatham', 'UTC']
@@ -189,7 +190,7 @@ function callee(home: readonly NaiveDevice[], startMs: number) {
   const used = new Map<string, number>()
   const callers = callersOf(
     { clock, signer: here },
-    { members: { active }, time: { quality: () => quality } },
+    { members: { active, state: NO_POLICY }, time: { quality: () => quality } },
   )
   return {
     callers,
@@ -358,7 +359,7 @@ describe('who may call a device', () => {
     for (const grant of [1, 2]) {
       const guest = real(guestWith(['invoke:*/toggle;n=1'], undefined))
       const again: Device = { ...guest, grant: new Uint8Array(32).fill(grant) }
-      const members = { active: () => [real(HERE_DEVICE), again] }
+      const members = { active: () => [real(HERE_DEVICE), again], state: NO_POLICY }
       const time = { quality: () => 'synced' as const }
       const callers = callersOf({ clock: virtualClock(START_MS), signer: here }, { members, time })
       const toggle = { verb: 'invoke', name: 'toggle' } as const

@@ -29,6 +29,7 @@ function home() {
   }
   const guests: Guests = {
     has: (key) => state.isGuest && equalBytes(key, guest.key),
+    isGateway: () => false,
     grant(): ExtractGrant | undefined {
       const { sensors } = state
       if (sensors === undefined) return undefined

@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 
-import { mayReadLogs } from '../../node/device/home.ts'
-import { reduce, ROLES, type Device, type Role } from '../../protocols/members/index.ts'
+import { mayReadLog } from '../../node/device/rights.ts'
+import { fingerprintOf } from '../../protocols/identity/index.ts'
+import {
+  reduce,
+  ROLES,
+  withGatewayRights,
+  type Device,
+  type Role,
+} from '../../protocols/members/index.ts'
 import { toHex } from '../../protocols/wire/index.ts'
 import { genesisOf, keyNamed, rawOp, setOf, type Content } from '../helpers/members.ts'
 
@@ -20,6 +27,14 @@ function bobAs(role: Role, expiresAtMs?: number): Device | undefined {
   return reduce(set).devices.get(toHex(keyNamed('bob')))
 }
 
+const LAMP = fingerprintOf(keyNamed('lamp'))
+
+const mayReadLogs = (
+  device: Device | undefined,
+  nowMs: number,
+  policy: Uint8Array = new Uint8Array(),
+): boolean => mayReadLog(device, LAMP, policy, nowMs)
+
 describe('the logs of a home', () => {
   it('are for owners and members alone', () => {
     const readers = ROLES.filter((role) => mayReadLogs(bobAs(role), 0))
@@ -32,5 +47,30 @@ describe('the logs of a home', () => {
     assert.ok(member !== undefined)
     assert.deepEqual([mayReadLogs(member, 999), mayReadLogs(member, 1000)], [true, false])
     assert.equal(mayReadLogs({ ...member, quarantined: true }, 999), false)
+  })
+
+  it('are for a gateway where the policy gives it every sensor of the device, and it alone', () => {
+    const bob = keyNamed('bob')
+    const signed = (gateway: Uint8Array, ...caps: string[]): Uint8Array =>
+      withGatewayRights(new Uint8Array(), gateway, { caps })
+    const readers = (policy: Uint8Array): readonly Role[] =>
+      ROLES.filter((role) => mayReadLogs(bobAs(role), 0, policy))
+    const all = ['owner', 'member', 'gateway']
+    assert.deepEqual(readers(signed(bob, `read:${LAMP}/*`)), all)
+    assert.deepEqual(readers(signed(bob, 'read:*')), all)
+    for (const policy of [
+      signed(bob, `read:${LAMP}/temperature.*`, `invoke:${LAMP}/*`),
+      signed(bob, `read:${fingerprintOf(keyNamed('door'))}/*`),
+      signed(keyNamed('carol'), 'read:*'),
+      Uint8Array.of(0xa1, 0x02),
+    ]) {
+      assert.deepEqual(readers(policy), ['owner', 'member'])
+    }
+    const ended = bobAs('gateway', 1000)
+    const policy = signed(bob, 'read:*')
+    assert.deepEqual(
+      [mayReadLogs(ended, 999, policy), mayReadLogs(ended, 1000, policy)],
+      [true, false],
+    )
   })
 })

@@ -3,7 +3,13 @@ import { describe, it } from 'node:test'
 
 import { guestsOf, isGiven, readersOf, termsOf, throughWhat } from '../../node/device/readers.ts'
 import { fingerprintOf, type Signer } from '../../protocols/identity/index.ts'
-import { ROLES, type Device, type Role } from '../../protocols/members/index.ts'
+import {
+  ROLES,
+  withGatewayRights,
+  type Device,
+  type HomeState,
+  type Role,
+} from '../../protocols/members/index.ts'
 import { virtualClock } from '../helpers/clock.ts'
 import { deviceOf } from '../helpers/telemetry.ts'
 
@@ -27,8 +33,16 @@ function device(name: string, role: Role, changes: Partial<Device> = {}): Device
   }
 }
 
+function stateWith(policy: Uint8Array): HomeState {
+  return { policy } as HomeState
+}
+
 /** `here`, in a home with these devices. */
-function inHome(devices: readonly Device[], quality: 'synced' | 'unset' = 'synced') {
+function inHome(
+  devices: readonly Device[],
+  quality: 'synced' | 'unset' = 'synced',
+  policy: Uint8Array = new Uint8Array(),
+) {
   const clock = virtualClock(NOW_MS)
   const signer: Signer = here
   const active = (): readonly Device[] =>
@@ -36,9 +50,14 @@ function inHome(devices: readonly Device[], quality: 'synced' | 'unset' = 'synce
   return {
     clock,
     base: { clock, signer },
-    home: { members: { active }, time: { quality: () => quality } },
+    home: { members: { active, state: stateWith(policy) }, time: { quality: () => quality } },
   }
 }
+
+const EMPTY = new Uint8Array()
+
+const through = (one: Device, fingerprint: string, sensor: string): string | undefined =>
+  throughWhat(one, { fingerprint, sensor }, EMPTY, NOW_MS)
 
 const CAPS = [`read:${HERE}/load`, 'read:temperature.*']
 
@@ -56,18 +75,18 @@ describe('who may read a sensor', () => {
     }
     for (const role of ROLES) {
       const one = device('one', role, { caps: CAPS })
-      const got = sensors.map((sensor) => throughWhat(one, HERE, sensor, NOW_MS) ?? '-')
+      const got = sensors.map((sensor) => through(one, HERE, sensor) ?? '-')
       assert.equal(got.join(' '), expected[role], role)
       const apart = { ...one, quarantined: true }
       const late = { ...one, expiresAtMs: NOW_MS }
       for (const sensor of sensors) {
-        assert.equal(throughWhat(apart, HERE, sensor, NOW_MS), undefined, role)
-        assert.equal(throughWhat(late, HERE, sensor, NOW_MS), undefined, role)
+        assert.equal(through(apart, HERE, sensor), undefined, role)
+        assert.equal(through(late, HERE, sensor), undefined, role)
       }
     }
     const guest = device('guest', 'guest', { caps: CAPS })
-    assert.equal(throughWhat(guest, 'abcd2345', 'load', NOW_MS), undefined)
-    assert.equal(throughWhat(guest, 'abcd2345', 'temperature.cpu', NOW_MS), CAPS[1])
+    assert.equal(through(guest, 'abcd2345', 'load'), undefined)
+    assert.equal(through(guest, 'abcd2345', 'temperature.cpu'), CAPS[1])
   })
 
   it('is listed by name, role and reason, without the device itself', () => {
@@ -119,6 +138,36 @@ describe('who may read a sensor', () => {
     const guests = guestsOf(base, home)
     assert.equal(guests.grant(visitor.key), undefined)
     assert.ok(guests.grant(friend.key))
+  })
+})
+
+describe('a gateway', () => {
+  const bridge = device('bridge', 'gateway', { caps: CAPS })
+  const signed = (...caps: string[]): Uint8Array => withGatewayRights(EMPTY, bridge.key, { caps })
+
+  it('reads nothing before an owner signed what, whatever its grant says', () => {
+    const { base, home } = inHome([bridge])
+    assert.deepEqual(readersOf(base, home, 'load'), [])
+    const guests = guestsOf(base, home)
+    assert.deepEqual([guests.has(bridge.key), guests.isGateway(bridge.key)], [false, true])
+    assert.equal(guests.grant(bridge.key), undefined)
+  })
+
+  it('reads what the policy names, and no more when it is named no more', () => {
+    const { base, home } = inHome([bridge], 'synced', signed(`read:${HERE}/load`))
+    const guests = guestsOf(base, home)
+    const grant = guests.grant(bridge.key)
+    assert.ok(grant)
+    assert.deepEqual([grant.allows('load'), grant.allows('door')], [true, false])
+    assert.deepEqual(readersOf(base, home, 'load'), [
+      { name: 'bridge', role: 'gateway', through: `read:${HERE}/load` },
+    ])
+    const elsewhere = inHome([bridge], 'synced', signed('read:abcd2345/load', 'invoke:*/load'))
+    assert.equal(guestsOf(elsewhere.base, elsewhere.home).grant(bridge.key), undefined)
+    const removed = inHome([], 'synced', signed('read:*'))
+    assert.equal(guestsOf(removed.base, removed.home).grant(bridge.key), undefined)
+    const broken = inHome([bridge], 'synced', Uint8Array.of(0xff))
+    assert.equal(guestsOf(broken.base, broken.home).grant(bridge.key), undefined)
   })
 })
 

@@ -17,7 +17,11 @@ export async function up(cli: Cli, { set }: { readonly set: readonly string[] })
   process.exit(EXIT.ok)
 }
 
-function settingFlags({ options }: Cli, set: readonly string[]): ReadonlyMap<string, string> {
+/** Settings from `--set` and the general flags. @throws NodeError NODE_USAGE */
+export function settingFlags(
+  { options }: Cli,
+  set: readonly string[],
+): ReadonlyMap<string, string> {
   const flags = new Map<string, string>()
   if (options.verbose) flags.set('log.level', 'debug')
   if (options.quiet) flags.set('log.level', 'warn')

@@ -5,6 +5,7 @@
 import { setImmediate } from 'node:timers/promises'
 
 import {
+  Follow,
   readExtracts,
   serveExtracts,
   serveLogs,
@@ -19,7 +20,10 @@ import type { FollowerDeps, TelemetryMesh } from './follower.ts'
 import type { TelemetryEvents } from './live.ts'
 
 export interface Guests {
+  /** Gets extracts, and nothing else. */
   has(device: Uint8Array): boolean
+  /** Gets logs where it may have the whole of one, and extracts where it asks for them. */
+  isGateway(device: Uint8Array): boolean
   /** What `device` may read of this one now; undefined for nothing at all. */
   grant(device: Uint8Array): ExtractGrant | undefined
 }
@@ -39,13 +43,17 @@ export async function serve(
   peer: Uint8Array,
   signal: AbortSignal,
 ): Promise<void> {
-  if (guests?.has(peer) === true) {
-    const grant = (): ExtractGrant | undefined => guests.grant(peer)
-    const own = { key: mesh.key, source: store, grant, pause: () => setImmediate() }
+  signal.throwIfAborted()
+  const asked = guests?.isGateway(peer) === true
+  const first = asked ? await channel.next(Follow) : undefined
+  if (asked && first === undefined) return
+  if (guests?.has(peer) === true || first?.extracts === true) {
+    const grant = (): ExtractGrant | undefined => guests?.grant(peer)
+    const own = { key: mesh.key, source: store, grant, pause: () => setImmediate(), first }
     await serveExtracts(channel, own, signal)
     return
   }
-  const logs = { source: store, proofs: store, mayRead: mayRead.bind(undefined, peer) }
+  const logs = { source: store, proofs: store, mayRead: mayRead.bind(undefined, peer), first }
   await serveLogs(channel, logs, signal)
 }
 

@@ -37,6 +37,8 @@ export interface TelemetryEvents extends Record<string, unknown> {
   /** A sensor of this device was switched on or off. */
   chosen: { readonly sensor: string; readonly on: boolean }
   reading: LiveReading
+  /** The home has changed. */
+  members: undefined
   pack: KeptPack
   /** Packs that are newly known to be missing, both ends included. */
   gap: { readonly device: Uint8Array; readonly from: number; readonly to: number }

@@ -27,6 +27,7 @@ import { seldom } from '../../seldom.ts'
 import type { Timekeeper } from '../../timekeeper.ts'
 import type { SensorSource } from '../sensors/index.ts'
 import { ageClock } from './age.ts'
+import { followExtracts, type ExtractTaker } from './extract-follower.ts'
 import { createExtractShelf, type Extracted, type ExtractShelf } from './extract-shelf.ts'
 import { createFollower, type Follower, type TelemetryMesh } from './follower.ts'
 import { changesOf, extractsOf, isGuest, serve, type Guests } from './guests.ts'
@@ -117,6 +118,11 @@ export interface Telemetry extends AsyncDisposable {
   isQuarantined(device: Uint8Array): boolean
   /** An owner trusts a device again that had signed two histories. */
   release(device: Uint8Array): void
+  /**
+   * Ask devices for extracts of their logs, as a gateway that may have a part of them; until `signal`
+   * aborts. What comes is shown as well, and waits for `take`.
+   */
+  followExtracts(taker: ExtractTaker, signal: AbortSignal): Promise<void>
   /** The home has changed: who publishes, who was removed and with which last number. */
   setMembers(members: readonly TelemetryMember[]): void
 }
@@ -170,8 +176,11 @@ export async function startTelemetry(deps: TelemetryDeps, signal: AbortSignal): 
     flushNow: () => publisher.flush(),
     watch: (filter, watchSignal) =>
       watchReadings(events, filter, AbortSignal.any([until, watchSignal])),
+    followExtracts: (taker, followSignal) =>
+      followExtracts(deps, shared, taker, AbortSignal.any([until, followSignal])),
     setMembers(list) {
       shared.members = byKey(list)
+      events.emit('members', undefined)
       intake.membersChanged()
       if (roleChanged()) {
         shared.shelf.clear()
