@@ -197,17 +197,17 @@ describe('canonical CBOR', () => {
   it('writes the same in pieces, and copies no long byte string', () => {
     const [first, second] = [new Uint8Array(16_384).fill(1), new Uint8Array(40_000).fill(2)]
     const short = new Uint8Array(16_383).fill(3)
-    for (const value of [
+    for (const written of [
       [first, 'between', second],
       new Map([[1, second]]),
       [short, 'x', first, 'end'],
       7,
     ]) {
-      assert.deepEqual(concatBytes(...encodeCborPieces(value)), encodeCbor(value))
+      assert.deepEqual(concatBytes(...encodeCborPieces(written)), encodeCbor(written))
     }
     const pieces = encodeCborPieces([short, first, 'between', second, 'end'])
     assert.deepEqual(
-      pieces.filter((piece) => piece === first || piece === second || piece === short),
+      pieces.filter((one) => one === first || one === second || one === short),
       [first, second],
     )
   })
