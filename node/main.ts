@@ -14,18 +14,27 @@ import { ensurePrivateFolder } from './storage/files.ts'
 /** By then everything is loaded. A clean end writes the cache too, but a pulled plug is not one. */
 const FLUSH_AFTER_MS = 60_000
 
-/** Run until `signal` aborts; after a reset, as a new device. @throws NodeError where it cannot start */
-export async function runDevice(config: Config, signal: AbortSignal): Promise<void> {
+/**
+ * Run until `signal` aborts; after a reset, as a new device.
+ *
+ * @returns the exit code: another version of the program is to be started, or it is over
+ * @throws NodeError where it cannot start
+ */
+export async function runDevice(config: Config, signal: AbortSignal): Promise<number> {
   // Whoever read the log may be gone; the device is not there for its log.
   process.stderr.on('error', () => undefined)
+  const again = new AbortController()
+  const stop = AbortSignal.any([signal, again.signal])
   do {
     // A device that was reset comes back as nobody, so that it can be paired from where one stands.
-    await runOnce(config, signal)
-  } while (!signal.aborted)
+    await runOnce(config, stop, () => again.abort(new Error('another version takes over')))
+  } while (!stop.aborted)
+  return signal.aborted ? EXIT.ok : EXIT.again
 }
 
 /** Until `signal` aborts or the device was reset. */
-async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
+async function runOnce(config: Config, signal: AbortSignal, again: () => void): Promise<void> {
+  const root = process.env['KITH_LAUNCHED']
   const log = createLogger({ ...config.log, out: process.stderr })
   const version = await readVersion()
   const scope = new Scope()
@@ -42,6 +51,7 @@ async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
           random: systemRandom,
           log,
           onReset: () => reset.resolve(),
+          ...(root === undefined ? {} : { launched: { root, again } }),
         },
         AbortSignal.any([signal, until]),
       ),

@@ -2,18 +2,19 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readdir } from 'node:fs/promises'
 import { freemem, machine } from 'node:os'
-import { join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import process from 'node:process'
 
 import { peerIdOf } from '../../protocols/identity/index.ts'
 import { permits, type Device } from '../../protocols/members/index.ts'
-import { updatePolicyIn, type UpdatePolicy } from '../../protocols/update/index.ts'
+import { parseWindow, updatePolicyIn, type UpdatePolicy } from '../../protocols/update/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import type { Logger } from '../log.ts'
 import { openTree } from '../release/index.ts'
 import { createInstaller, createInstalls, type Installs } from '../services/install/index.ts'
 import { startExchange } from '../services/update/exchange.ts'
 import { startPublisher, type Publisher } from '../services/update/publisher.ts'
+import { quietAt } from '../services/update/quiet.ts'
 import {
   startUpdates,
   type Installing,
@@ -24,6 +25,7 @@ import { openBlobs, type BlobStore } from '../storage/blobs.ts'
 import { updateFolders, type UpdateFolders } from '../update-folders.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { siteOf } from './update-site.ts'
 
 export interface HomeUpdates extends AsyncDisposable {
   readonly updates: Updates
@@ -94,6 +96,12 @@ function serviceDeps(
   const { config, clock, random, signer, verifier } = base
   const { members, mesh, time } = home
   const takes = (key: Uint8Array): boolean => takesUpdates(members.active(), key)
+  const quietHours = config.update.quiet_hours.map((hours) => parseWindow(hours))
+  const minute = (): number => minuteOf(clock.now())
+  const uploadLimit = (): number | undefined => {
+    if (quietAt(quietHours, minute()).now) return 0
+    return config.update.upload_limit === 0 ? undefined : config.update.upload_limit
+  }
   const common = { home: members.home, verifier, clock, log, blobs }
   return {
     ...common,
@@ -105,13 +113,17 @@ function serviceDeps(
     devices: () =>
       members.active().flatMap(({ key, role }) => (permits(role, 'update') ? [key] : [])),
     exchange: (parts, until) =>
-      startExchange({ ...common, ...parts, mesh, random, allows: takes, isMember: takes }, until),
+      startExchange(
+        { ...common, ...parts, mesh, random, uploadLimit, allows: takes, isMember: takes },
+        until,
+      ),
     installs: installing(base, home, folders.installed),
     facts: {
       hardware: [...modelLabels(), ...config.update.hardware],
       arch: [...new Set([process.arch, machine()])],
       busy: () => existsSync(folders.busy),
-      minute: () => minuteOf(clock.now()),
+      minute,
+      quietHours,
       memoryBytes: () => Math.floor(freemem() / 4),
     },
     installing: config.update.install,
@@ -184,16 +196,22 @@ function policyOf({ log }: DeviceBase, { members }: Pick<Home, 'members'>): () =
 }
 
 function installing(
-  { config, clock }: DeviceBase,
-  { telemetry }: Pick<Home, 'telemetry'>,
+  { config, clock, launched }: DeviceBase,
+  { telemetry, mesh }: Pick<Home, 'telemetry' | 'mesh'>,
   dir: string,
 ): Installing {
-  const { exec } = config.update
+  const self = launched === undefined ? undefined : nameOf(launched.root, dir)
+  const own =
+    launched === undefined
+      ? undefined
+      : { again: launched.again, reached: () => mesh.peers().length }
   const installs: Installs = createInstalls({
     dir,
     clock,
-    installer: createInstaller,
-    site: () => (exec.length > 0 ? { exec } : {}),
+    ...(self === undefined ? {} : { launched: new Set([self]) }),
+    installer: (release, site) =>
+      createInstaller(release, site, basename(site.root) === self ? own : undefined),
+    site: (name) => siteOf(config, name),
     reading(sensor) {
       const found = telemetry.sensors().find(({ name }) => name === sensor)
       if (typeof found?.value !== 'number' || found.atMs === undefined) return undefined
@@ -230,6 +248,11 @@ function modelLabels(): readonly string[] {
   } catch {
     return []
   }
+}
+
+/** The name whose versions the launcher runs, where those are the ones that are installed here. */
+function nameOf(root: string, dir: string): string | undefined {
+  return resolve(root, '..') === resolve(dir) ? basename(resolve(root)) : undefined
 }
 
 function minuteOf(nowMs: number): number {
