@@ -31,7 +31,14 @@ import { mailboxOf, type MailCalls } from './mailbox.ts'
 import { guestsOf } from './readers.ts'
 import { rulesOf } from './rules.ts'
 import type { Sleeper } from './sleeper.ts'
-import { callsAwake, followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
+import {
+  callsAwake,
+  followSleepers,
+  isSleepy,
+  meshFor,
+  sleeperOf,
+  updatesAwake,
+} from './sleepers.ts'
 import { actuatorsOf, thingOf } from './thing.ts'
 import { watchTrust } from './trust.ts'
 import { joinUpdates, updatesOf, type HomeUpdates } from './update.ts'
@@ -88,6 +95,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const updates = await scope.use('updates', (until) =>
     updatesOf(base, { members, mesh, time, telemetry }, until),
   )
+  updatesAwake(mesh, updates.updates, scope.signal)
   const announced = new Set<string>()
   const home: Home = {
     members,
