@@ -32,6 +32,8 @@ export interface HomeUpdates extends AsyncDisposable {
   readonly publisher: Publisher
   readonly blobs: BlobStore
   readonly policy: () => UpdatePolicy
+  /** A build, by the id of its release, may be tried again here. */
+  readonly forgive: (name: string, id: string) => Promise<void>
 }
 
 /** What others keep free on the disk of the store. */
@@ -55,8 +57,9 @@ export async function updatesOf(
     clock,
   })
   const policy = policyOf(base, home)
+  const installs = installing(base, home, folders.installed)
   const updates = await startUpdates(
-    serviceDeps(base, home, { folders, blobs, policy, log }),
+    serviceDeps(base, home, { folders, blobs, policy, log, installs }),
     signal,
   )
   const publisher = startPublisher(
@@ -76,6 +79,7 @@ export async function updatesOf(
     publisher,
     blobs,
     policy,
+    forgive: installs.forgive,
     async [Symbol.asyncDispose]() {
       await updates[Symbol.asyncDispose]()
       await blobs[Symbol.asyncDispose]()
@@ -86,12 +90,13 @@ export async function updatesOf(
 interface Own extends Pick<HomeUpdates, 'blobs' | 'policy'> {
   readonly folders: UpdateFolders
   readonly log: Logger
+  readonly installs: Installing
 }
 
 function serviceDeps(
   base: DeviceBase,
   home: Parts,
-  { folders, blobs, policy, log }: Own,
+  { folders, blobs, policy, log, installs }: Own,
 ): UpdatesDeps {
   const { config, clock, random, signer, verifier } = base
   const { members, mesh, time } = home
@@ -117,7 +122,7 @@ function serviceDeps(
         { ...common, ...parts, mesh, random, uploadLimit, allows: takes, isMember: takes },
         until,
       ),
-    installs: installing(base, home, folders.installed),
+    installs,
     facts: {
       hardware: [...modelLabels(), ...config.update.hardware],
       arch: [...new Set([process.arch, machine()])],
@@ -199,7 +204,7 @@ function installing(
   { config, clock, launched }: DeviceBase,
   { telemetry, mesh }: Pick<Home, 'telemetry' | 'mesh'>,
   dir: string,
-): Installing {
+): Installing & Pick<Installs, 'forgive'> {
   const self = launched === undefined ? undefined : nameOf(launched.root, dir)
   const own =
     launched === undefined
