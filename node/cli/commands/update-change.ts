@@ -11,7 +11,7 @@ import { saveNew } from '../save.ts'
 import { buildOf, channelOf, foldersOf } from '../update-place.ts'
 import { asking, handOver } from './update-publish.ts'
 
-export interface WithdrawOptions {
+interface WithdrawOptions {
   readonly channel?: string
   readonly keys?: string
   readonly passphraseFile?: string
