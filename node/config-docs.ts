@@ -60,6 +60,8 @@ function allowed(setting: Setting): string {
     case 'choice':
       return setting.choices.join(', ')
     case 'list':
-      return `at most ${setting.maxItems} texts`
+      return setting.entry === undefined
+        ? `at most ${setting.maxItems} texts`
+        : `at most ${setting.maxItems} texts; each ${setting.entry.form}`
   }
 }

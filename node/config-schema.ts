@@ -3,6 +3,7 @@
  * Validation, `kith config`, the table in README.md and the dashboard's form are all made from it.
  * The program sees durations in milliseconds and sizes in bytes, whatever the person wrote.
  */
+import { UPDATE_SETTINGS } from './config-update.ts'
 
 interface Common {
   readonly description: string
@@ -41,6 +42,8 @@ export interface ListSetting extends Common {
   readonly default: readonly string[]
   readonly maxItems: number
   readonly maxBytes: number
+  /** What each entry is like, and how to say that; none where any text will do. */
+  readonly entry?: { readonly pattern: RegExp; readonly form: string }
 }
 
 export type Setting = NumberSetting | BooleanSetting | TextSetting | ChoiceSetting | ListSetting
@@ -232,45 +235,7 @@ export const SETTINGS = {
     restart: true,
     description: 'A file whose change opens a window at once; its first line is the reason.',
   },
-  'update.install': {
-    type: 'boolean',
-    default: true,
-    restart: true,
-    description: 'Install what owners publish; false only passes it on.',
-  },
-  'update.folder': {
-    type: 'text',
-    default: '',
-    maxBytes: 512,
-    restart: true,
-    description:
-      'Where releases are installed, one folder by name; empty for `installed` beside the key.',
-  },
-  'update.hardware': {
-    type: 'list',
-    default: [],
-    maxItems: 16,
-    maxBytes: 64,
-    restart: true,
-    description: 'What this machine is, for releases that are for some hardware only.',
-  },
-  'update.max_bytes': {
-    type: 'size',
-    unit: 'bytes',
-    default: 4 * GIB,
-    min: 2 ** 20,
-    max: 1024 * GIB,
-    restart: true,
-    description: 'How much room releases take while they are passed on; the oldest go first.',
-  },
-  'update.exec': {
-    type: 'list',
-    default: [],
-    maxItems: 16,
-    maxBytes: 512,
-    restart: true,
-    description: 'Program, and its first arguments, that installs releases of the kind `exec`.',
-  },
+  ...UPDATE_SETTINGS,
   'log.level': {
     type: 'choice',
     default: 'info',

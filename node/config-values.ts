@@ -158,6 +158,9 @@ function checkList(raw: unknown, setting: Extract<Setting, { maxItems: number }>
     const checked = checkText(item, setting.maxBytes)
     if (!checked.ok) return refuse(`each entry ${checked.why}`)
     if (checked.value === '') return refuse('must not have an empty entry')
+    if (setting.entry?.pattern.test(String(item)) === false) {
+      return refuse(`must have entries of the form that each ${setting.entry.form}`)
+    }
   }
   return accept([...(raw as readonly string[])])
 }

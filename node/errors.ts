@@ -13,6 +13,7 @@ export const EXIT = {
   notFound: 5,
   timeout: 6,
   queued: 7,
+  again: 75,
 } as const
 
 export const NODE_ERRORS = {

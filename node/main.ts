@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 
 import type { Config } from './config.ts'
+import type { Launched } from './device/base.ts'
 import { systemClock, systemRandom } from './env.ts'
 import { EXIT } from './errors.ts'
 import { Scope } from './lifecycle.ts'
@@ -18,19 +19,29 @@ const FLUSH_AFTER_MS = 60_000
 const MEET_MS = 250
 const READINGS_MS = 50
 
-/** Run until `signal` aborts; after a reset, as a new device. @throws NodeError where it cannot start */
-export async function runDevice(config: Config, signal: AbortSignal): Promise<void> {
+/**
+ * Run until `signal` aborts; after a reset, as a new device.
+ *
+ * @returns the exit code: another version of the program is to be started, or it is over
+ * @throws NodeError where it cannot start
+ */
+export async function runDevice(config: Config, signal: AbortSignal): Promise<number> {
   // Whoever read the log may be gone; the device is not there for its log.
   process.stderr.on('error', () => undefined)
+  const again = new AbortController()
+  const stop = AbortSignal.any([signal, again.signal])
   do {
     // A device that was reset comes back as nobody, so that it can be paired from where one stands.
-    await runOnce(config, signal)
-  } while (!signal.aborted)
+    await runOnce(config, stop, () => again.abort(new Error('another version takes over')))
+  } while (!stop.aborted)
+  return signal.aborted ? EXIT.ok : EXIT.again
 }
 
 /** Until `signal` aborts or the device was reset. */
-async function runOnce(config: Config, signal: AbortSignal): Promise<void> {
-  await using device = await startDevice(config, signal)
+async function runOnce(config: Config, signal: AbortSignal, again: () => void): Promise<void> {
+  const root = process.env['KITH_LAUNCHED']
+  const launched = root === undefined ? undefined : { root, again }
+  await using device = await startDevice(config, signal, launched)
   await Promise.race([device.reset, aborted(signal)])
 }
 
@@ -42,8 +53,12 @@ export interface RunningDevice extends AsyncDisposable {
   readonly reset: Promise<void>
 }
 
-/** The node and its local API. @throws NodeError where it cannot start */
-export async function startDevice(config: Config, signal: AbortSignal): Promise<RunningDevice> {
+/** The node and its local API; `launched` where a launcher runs it. @throws NodeError where it cannot start */
+export async function startDevice(
+  config: Config,
+  signal: AbortSignal,
+  launched?: Launched,
+): Promise<RunningDevice> {
   const log = createLogger({ ...config.log, out: process.stderr })
   const version = await readVersion()
   const scope = new Scope()
@@ -52,7 +67,15 @@ export async function startDevice(config: Config, signal: AbortSignal): Promise<
     await keepCompiledCode(config.paths.dataDir)
     const { startNode } = await import('./node.ts')
     const onReset = (): void => reset.resolve()
-    const deps = { config, version, clock: systemClock, random: systemRandom, log, onReset }
+    const deps = {
+      config,
+      version,
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      onReset,
+      launched,
+    }
     const node = await scope.use('node', (until) =>
       startNode(deps, AbortSignal.any([signal, until])),
     )

@@ -10,7 +10,7 @@ import { PAIRING } from '../protocols/pairing/index.ts'
 import { toHex } from '../protocols/wire/index.ts'
 import type { NodeView } from './api/view.ts'
 import type { Config } from './config.ts'
-import type { DeviceBase } from './device/base.ts'
+import type { DeviceBase, Launched } from './device/base.ts'
 import { FILES, openBase, opSetOf, storedOps } from './device/open-base.ts'
 import { exportView } from './device/export.ts'
 import { startHome, type Home } from './device/home.ts'
@@ -45,6 +45,8 @@ export interface NodeDeps {
   readonly log: Logger
   /** Called after a factory reset: this node is to end. */
   readonly onReset: () => void
+  /** Where a launcher runs it. */
+  readonly launched?: Launched | undefined
 }
 
 export interface DeviceNode extends AsyncDisposable {

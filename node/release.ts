@@ -43,6 +43,8 @@ export type { Inspected, RepositoryFiles } from './services/update/tuf/index.ts'
 export interface KeptChannel extends RepositoryFiles {
   /** Of one name, newest first. */
   builds(name: string): Promise<readonly OpenedIndex[]>
+  /** The highest build that the name ever had, also of what was taken back; 0 where there was none. */
+  lastBuild(name: string): number
 }
 
 /** @throws TufError TUF_CHANNEL where there is no channel in the folder */
@@ -50,8 +52,14 @@ export async function readChannel(folder: string): Promise<KeptChannel> {
   const files = await readRepository(folder)
   const listed = inspectMetadata(files.targets)
   const source = folderSource(folder)
+  const named = (name: string) =>
+    (listed.releases ?? []).flatMap(({ path }) => {
+      const release = parseTargetPath(path)
+      return release?.name === name ? [release.build] : []
+    })
   return {
     ...files,
+    lastBuild: (name) => Math.max(0, ...named(name)),
     async builds(name) {
       const found: OpenedIndex[] = []
       for (const { path, sha256, withdrawn } of listed.releases ?? []) {

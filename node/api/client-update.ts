@@ -21,6 +21,15 @@ export function updateClient({ ask, act, lines }: Asking): UpdateView {
         },
         never,
       ),
+    forgiveUpdate: (name, build) =>
+      act(
+        {
+          method: 'POST',
+          path: `/updates/installed/${encodeURIComponent(name)}/forgive`,
+          body: { build },
+        },
+        never,
+      ),
     fetchRelease: (name, query, signal) =>
       lines(`/updates/releases/${encodeURIComponent(name)}/fetch`, { ...query }, signal),
     exportChannel: (name, folder) =>

@@ -17,6 +17,7 @@ export const signed = v.strictObject({
   file: base64,
   indexes: v.pipe(v.array(base64), v.maxLength(16)),
 })
+export const forgive = v.strictObject({ build })
 export const transfer = v.strictObject({ folder })
 export const fetchQuery = v.strictObject({
   build: v.optional(v.pipe(wholeNumber, build)),

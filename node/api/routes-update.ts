@@ -78,6 +78,14 @@ export const updateRoutes: readonly Route[] = [
     handle: ({ view, name }) => view.rollbackUpdate(name),
   }),
   route({
+    method: 'POST',
+    path: '/updates/installed/{name}/forgive',
+    answer: 'none',
+    body: input.forgive,
+    summary: 'On this device: let a build be tried again that was ill here',
+    handle: ({ view, name, body }) => view.forgiveUpdate(name, body.build),
+  }),
+  route({
     method: 'GET',
     path: '/updates/releases/{name}/fetch',
     answer: 'ndjson',

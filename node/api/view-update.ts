@@ -179,6 +179,8 @@ export interface UpdateView {
   changeRollout(change: RolloutChange): Promise<UpdateRolloutView>
   /** On this device: back to the version before. */
   rollbackUpdate(name: string): Promise<{ readonly name: string; readonly why: string }>
+  /** On this device: a build that was ill here may be tried again. */
+  forgiveUpdate(name: string, build: number): Promise<void>
   /** Bring a listed release, whole, into the store of this device. */
   fetchRelease(
     name: string,

@@ -79,6 +79,7 @@ function addMaking(program: Command, update: Command, run: Run): void {
 
 function addSigning(update: Command, run: Run): void {
   const load = async () => import('./commands/update-publish.ts')
+  const change = async () => import('./commands/update-change.ts')
   update
     .command('sign')
     .argument('<file>', 'a list of releases or a root that waits for signatures')
@@ -88,6 +89,15 @@ function addSigning(update: Command, run: Run): void {
     .option('--root <file>', 'the root in force: says which keys count')
     .option(PASSPHRASE, PASSPHRASE_TEXT)
     .action(run(async () => (await load()).sign, { long: true }))
+  update
+    .command('withdraw')
+    .argument('<name>')
+    .argument('<version>', 'a version or a build')
+    .description('take a release back: no further device installs it')
+    .option(CHANNEL, CHANNEL_TEXT)
+    .option(KEYS, 'where the keys are that sign releases')
+    .option(PASSPHRASE, PASSPHRASE_TEXT)
+    .action(run(async () => (await change()).withdraw, { long: true }))
   update
     .command('submit')
     .argument('[file]', 'the last one that this device wrote where none is given')
@@ -157,6 +167,12 @@ function addDeciding(update: Command, run: Run): void {
     .argument('<name>')
     .description('on this device: go back to the version before')
     .action(run(async () => (await load()).rollback, { long: true }))
+  update
+    .command('forgive')
+    .argument('<name>')
+    .argument('<version>', 'a version or a build')
+    .description('on this device: let a build be tried again that was ill here')
+    .action(run(async () => (await import('./commands/update-change.ts')).forgive))
 }
 
 function addFiles(update: Command, run: Run): void {
@@ -179,6 +195,11 @@ function addFiles(update: Command, run: Run): void {
     .description('have this home trust a channel')
     .requiredOption('--channel <name>', 'its name')
     .action(run(async () => (await load()).trust, { long: true }))
+  update
+    .command('distrust')
+    .argument('<channel>')
+    .description('have this home trust a channel no more')
+    .action(run(async () => (await import('./commands/update-change.ts')).distrust, { long: true }))
   update
     .command('export')
     .argument('<dir>')

@@ -14,6 +14,14 @@ import type { PeerStore } from '../storage/peers.ts'
 import type { SensorChoices } from '../storage/sensor-choices.ts'
 import type { WakeStore } from '../storage/wakes.ts'
 
+/** A launcher runs this program from a folder of versions. */
+export interface Launched {
+  /** Folder that the launcher was told. */
+  readonly root: string
+  /** End in a way that it starts the program again. */
+  readonly again: () => void
+}
+
 export interface DeviceBase {
   readonly config: Config
   readonly version: string
@@ -27,6 +35,7 @@ export interface DeviceBase {
   readonly sensorChoices: SensorChoices
   readonly incidents: IncidentStore
   readonly wakes: WakeStore
+  readonly launched?: Launched | undefined
   readonly marker: RunMarker
   readonly journal: Journal
   readonly clock: Clock

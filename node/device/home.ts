@@ -33,7 +33,14 @@ import { guestsOf } from './readers.ts'
 import { mayReadLog } from './rights.ts'
 import { rulesOf } from './rules.ts'
 import type { Sleeper } from './sleeper.ts'
-import { callsAwake, followSleepers, isSleepy, meshFor, sleeperOf } from './sleepers.ts'
+import {
+  callsAwake,
+  followSleepers,
+  isSleepy,
+  meshFor,
+  sleeperOf,
+  updatesAwake,
+} from './sleepers.ts'
 import { actuatorsOf, thingOf } from './thing.ts'
 import { watchTrust } from './trust.ts'
 
@@ -87,6 +94,9 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const talking = await startTalking(base, { members, mesh, telemetry, time, thing }, scope)
   calling.resolve(talking.calls)
   const updates = await scope.use('updates', (until) => createLateUpdates(base, () => home, until))
+  const settled = async (until: AbortSignal): Promise<void> =>
+    (await updates.get()).updates.settled(until)
+  updatesAwake(mesh, { settled }, scope.signal)
   const announced = new Set<string>()
   const home: Home = {
     members,

@@ -71,6 +71,7 @@ export function lateUpdateView(base: DeviceBase, requireHome: () => Home): Updat
     acceptSigned: async (channel, input) => (await view()).acceptSigned(channel, input),
     changeRollout: async (change) => (await view()).changeRollout(change),
     rollbackUpdate: async (name) => (await view()).rollbackUpdate(name),
+    forgiveUpdate: async (...forgiven) => (await view()).forgiveUpdate(...forgiven),
     async *fetchRelease(name, query, signal) {
       yield* (await view()).fetchRelease(name, query, signal)
     },

@@ -27,7 +27,7 @@ import { openPackStore } from '../storage/packs.ts'
 import { createPeerStore } from '../storage/peers.ts'
 import { openSensorChoices } from '../storage/sensor-choices.ts'
 import { openWakeStore } from '../storage/wakes.ts'
-import type { DeviceBase } from './base.ts'
+import type { DeviceBase, Launched } from './base.ts'
 
 export interface BaseDeps {
   readonly config: Config
@@ -35,6 +35,7 @@ export interface BaseDeps {
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
+  readonly launched?: Launched | undefined
 }
 
 export const FILES = { key: KEY_FILE, database: 'kith.db' }

@@ -122,6 +122,25 @@ function changesIn(
   }
 }
 
+/** News of releases, and what is fetched of them, keep a window open, up to its length. */
+export function updatesAwake(
+  mesh: Mesh,
+  updates: { settled(signal: AbortSignal): Promise<void> },
+  signal: AbortSignal,
+): void {
+  if (!isDutyMesh(mesh)) return
+  let alone = new AbortController()
+  mesh.events.on(
+    'connect',
+    () => {
+      if (alone.signal.aborted) alone = new AbortController()
+      void mesh.keepOpen(updates.settled(AbortSignal.any([signal, alone.signal])))
+    },
+    signal,
+  )
+  mesh.events.on('disconnect', () => void (mesh.peers().length === 0 && alone.abort()), signal)
+}
+
 /** Calls of a device that sleeps: one to another device opens a window, and keeps it open. */
 export function callsAwake(
   calls: Calls,

@@ -2,18 +2,19 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readdir } from 'node:fs/promises'
 import { freemem, machine } from 'node:os'
-import { join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import process from 'node:process'
 
 import { peerIdOf } from '../../protocols/identity/index.ts'
 import { permits, type Device } from '../../protocols/members/index.ts'
-import { updatePolicyIn, type UpdatePolicy } from '../../protocols/update/index.ts'
+import { parseWindow, updatePolicyIn, type UpdatePolicy } from '../../protocols/update/index.ts'
 import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import type { Logger } from '../log.ts'
 import { openTree } from '../release/index.ts'
 import { createInstaller, createInstalls, type Installs } from '../services/install/index.ts'
 import { startExchange } from '../services/update/exchange.ts'
 import { startPublisher, type Publisher } from '../services/update/publisher.ts'
+import { quietAt } from '../services/update/quiet.ts'
 import {
   startUpdates,
   type Installing,
@@ -24,12 +25,15 @@ import { openBlobs, type BlobStore } from '../storage/blobs.ts'
 import { updateFolders, type UpdateFolders } from '../update-folders.ts'
 import type { DeviceBase } from './base.ts'
 import type { Home } from './home.ts'
+import { siteOf } from './update-site.ts'
 
 export interface HomeUpdates extends AsyncDisposable {
   readonly updates: Updates
   readonly publisher: Publisher
   readonly blobs: BlobStore
   readonly policy: () => UpdatePolicy
+  /** A build, by the id of its release, may be tried again here. */
+  readonly forgive: (name: string, id: string) => Promise<void>
 }
 
 /** What others keep free on the disk of the store. */
@@ -58,8 +62,9 @@ export async function updatesOf(
     clock,
   })
   const policy = policyOf(base, home)
+  const installs = installing(base, home, folders.installed)
   const updates = await startUpdates(
-    serviceDeps(base, home, { folders, blobs, policy, log }),
+    serviceDeps(base, home, { folders, blobs, policy, log, installs }),
     signal,
   ).catch(async (error: unknown) => {
     await blobs[Symbol.asyncDispose]()
@@ -82,6 +87,7 @@ export async function updatesOf(
     publisher,
     blobs,
     policy,
+    forgive: installs.forgive,
     async [Symbol.asyncDispose]() {
       await updates[Symbol.asyncDispose]()
       await blobs[Symbol.asyncDispose]()
@@ -92,16 +98,23 @@ export async function updatesOf(
 interface Own extends Pick<HomeUpdates, 'blobs' | 'policy'> {
   readonly folders: UpdateFolders
   readonly log: Logger
+  readonly installs: Installing
 }
 
 function serviceDeps(
   base: DeviceBase,
   home: Parts,
-  { folders, blobs, policy, log }: Own,
+  { folders, blobs, policy, log, installs }: Own,
 ): UpdatesDeps {
   const { config, clock, random, signer, verifier } = base
   const { members, mesh, time } = home
   const takes = (key: Uint8Array): boolean => takesUpdates(members.active(), key)
+  const quietHours = config.update.quiet_hours.map((hours) => parseWindow(hours))
+  const minute = (): number => minuteOf(clock.now())
+  const uploadLimit = (): number | undefined => {
+    if (quietAt(quietHours, minute()).now) return 0
+    return config.update.upload_limit === 0 ? undefined : config.update.upload_limit
+  }
   const common = { home: members.home, verifier, clock, log, blobs }
   return {
     ...common,
@@ -113,13 +126,17 @@ function serviceDeps(
     devices: () =>
       members.active().flatMap(({ key, role }) => (permits(role, 'update') ? [key] : [])),
     exchange: (parts, until) =>
-      startExchange({ ...common, ...parts, mesh, random, allows: takes, isMember: takes }, until),
-    installs: installing(base, home, folders.installed),
+      startExchange(
+        { ...common, ...parts, mesh, random, uploadLimit, allows: takes, isMember: takes },
+        until,
+      ),
+    installs,
     facts: {
       hardware: [...modelLabels(), ...config.update.hardware],
       arch: [...new Set([process.arch, machine()])],
       busy: () => existsSync(folders.busy),
-      minute: () => minuteOf(clock.now()),
+      minute,
+      quietHours,
       memoryBytes: () => Math.floor(freemem() / 4),
     },
     installing: config.update.install,
@@ -192,16 +209,22 @@ function policyOf({ log }: DeviceBase, { members }: Pick<Home, 'members'>): () =
 }
 
 function installing(
-  { config, clock }: DeviceBase,
-  { telemetry }: Pick<Home, 'telemetry'>,
+  { config, clock, launched }: DeviceBase,
+  { telemetry, mesh }: Pick<Home, 'telemetry' | 'mesh'>,
   dir: string,
-): Installing {
-  const { exec } = config.update
+): Installing & Pick<Installs, 'forgive'> {
+  const self = launched === undefined ? undefined : nameOf(launched.root, dir)
+  const own =
+    launched === undefined
+      ? undefined
+      : { again: launched.again, reached: () => mesh.peers().length }
   const installs: Installs = createInstalls({
     dir,
     clock,
-    installer: createInstaller,
-    site: () => (exec.length > 0 ? { exec } : {}),
+    ...(self === undefined ? {} : { launched: new Set([self]) }),
+    installer: (release, site) =>
+      createInstaller(release, site, basename(site.root) === self ? own : undefined),
+    site: (name) => siteOf(config, name),
     reading(sensor) {
       const found = telemetry.sensors().find(({ name }) => name === sensor)
       if (typeof found?.value !== 'number' || found.atMs === undefined) return undefined
@@ -238,6 +261,11 @@ function modelLabels(): readonly string[] {
   } catch {
     return []
   }
+}
+
+/** The name whose versions the launcher runs, where those are the ones that are installed here. */
+function nameOf(root: string, dir: string): string | undefined {
+  return resolve(root, '..') === resolve(dir) ? basename(resolve(root)) : undefined
 }
 
 function minuteOf(nowMs: number): number {

@@ -71,6 +71,12 @@ export function updateView(base: DeviceBase, requireHome: () => Home): UpdateVie
       const why = outcome.what === 'rolled-back' ? outcome.why : outcome.what
       return { name, why }
     },
+    async forgiveUpdate(name, build) {
+      const home = requireHome()
+      const { release } = listed(home, { name, build })
+      await home.updates.forgive(name, release.sha256)
+      await home.updates.updates.look()
+    },
     fetchRelease: (name, { build }, signal) => fetchLines(requireHome, { name, build }, signal),
     exportChannel: async (channel, folder) =>
       transfer(requireHome(), { channel, folder }, exportChannel),

@@ -6,8 +6,8 @@
  */
 import type { Stream } from '@libp2p/interface'
 
-/** Told at the latest when this much of a window of 256 KiB is used. */
-export const TELL_AFTER_BYTES = 64 * 1024
+/** The sender hears of room when this part of the window is used: of 256 KiB, 128. */
+export const TELL_AFTER_PART = 1 / 2
 /** `StreamState.Established` of @libp2p/yamux: before it, an update also answers the opening. */
 const ESTABLISHED = 3
 /** `StreamState.Paused`: nothing is told until the stream goes on. */
@@ -16,6 +16,8 @@ const PAUSED = 5
 /** The part of a yamux stream that this is about. */
 interface Flow {
   readonly state: number
+  /** How much the sender may send before it is told of room, in bytes. */
+  readonly recvWindow: number
   handleData(frame: { readonly header: { readonly length: number } }): void
   sendWindowUpdate(): void
 }
@@ -31,7 +33,7 @@ export function spareUpdates(stream: Stream): void {
     handleData(frame)
   }
   stream.sendWindowUpdate = () => {
-    if (stream.state === ESTABLISHED && unsaidBytes < TELL_AFTER_BYTES) return
+    if (stream.state === ESTABLISHED && unsaidBytes < TELL_AFTER_PART * stream.recvWindow) return
     // What came while it was paused is still to be told: else the sender waits for ever.
     if (stream.state !== PAUSED) unsaidBytes = 0
     sendWindowUpdate()
@@ -44,6 +46,7 @@ function isFlow(stream: object): stream is Flow {
     typeof stream.sendWindowUpdate === 'function' &&
     'handleData' in stream &&
     typeof stream.handleData === 'function' &&
+    'recvWindow' in stream &&
     'state' in stream &&
     typeof stream.state === 'number'
   )

@@ -11,7 +11,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import * as fs from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises'
+import { mkdir, open, readdir, rm, stat, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import process from 'node:process'
 import { promisify } from 'node:util'
@@ -33,9 +33,13 @@ export interface FoundFile extends BlobFile {
   readonly usedMs: number
 }
 
-const openFile = promisify(fs.open)
-const readFile = promisify(fs.read)
-const closeFile = promisify(fs.close)
+/**
+ * Bytes are read and written off the main thread, where the disk may keep it waiting. To open, close
+ * and rename is done on it: that takes some microseconds, a way to another thread and back a hundred
+ * times that, and there are four of them to a chunk.
+ */
+const readSome = promisify(fs.read)
+const writeSome = promisify(fs.write)
 
 const FOLDER = /^[0-9a-f]{2}$/
 const NAME = /^([0-9a-f]{62})\.([01])\.([1-9a-f][0-9a-f]{0,4})\.([0-9a-f]{8})$/
@@ -125,17 +129,17 @@ export async function readBlob(root: string, file: BlobFile): Promise<Blob | und
  * what the platform's `readFile` does, which cannot know the length.
  */
 async function readWhole(path: string, length: number): Promise<Uint8Array | undefined> {
-  const fd = await openFile(path, 'r')
+  const fd = fs.openSync(path, 'r')
   try {
     const bytes = Buffer.allocUnsafeSlow(length)
     for (let at = 0; at < length;) {
-      const { bytesRead } = await readFile(fd, bytes, at, length - at, at)
+      const { bytesRead } = await readSome(fd, bytes, at, length - at, at)
       if (bytesRead === 0) return undefined
       at += bytesRead
     }
     return bytes
   } finally {
-    await closeFile(fd)
+    fs.closeSync(fd)
   }
 }
 
@@ -143,8 +147,7 @@ async function readWhole(path: string, length: number): Promise<Uint8Array | und
 export async function writeBlob(root: string, file: BlobFile, bytes: Uint8Array): Promise<void> {
   const temporary = join(root, 'tmp', `${process.pid}-${randomUUID()}`)
   try {
-    await using handle = await open(temporary, 'wx', 0o600)
-    await handle.writeFile(bytes)
+    await writeWhole(temporary, bytes)
     await placed(root, file, temporary)
   } catch (error) {
     await rm(temporary, { force: true })
@@ -152,13 +155,25 @@ export async function writeBlob(root: string, file: BlobFile, bytes: Uint8Array)
   }
 }
 
+async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
+  const fd = fs.openSync(path, 'wx', 0o600)
+  try {
+    for (let at = 0; at < bytes.length;) {
+      const { bytesWritten } = await writeSome(fd, bytes, at, bytes.length - at)
+      at += bytesWritten
+    }
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
 async function placed(root: string, file: BlobFile, temporary: string): Promise<void> {
   try {
-    await rename(temporary, pathOf(root, file))
+    fs.renameSync(temporary, pathOf(root, file))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     await mkdir(folderOf(root, file), { recursive: true, mode: 0o700 })
-    await rename(temporary, pathOf(root, file))
+    fs.renameSync(temporary, pathOf(root, file))
   }
 }
 

@@ -1,7 +1,11 @@
 /** Small operations on byte arrays that every protocol needs. All return fresh arrays. */
 
+export function lengthOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0)
+}
+
 export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  const out = new Uint8Array(lengthOf(parts))
   let at = 0
   for (const part of parts) {
     out.set(part, at)

@@ -37,10 +37,33 @@ export function encodeCbor(value: unknown): Uint8Array {
   return out.taken()
 }
 
+/**
+ * The same bytes in pieces: byte strings of `LONG_BYTES` and more are not copied, and must not change
+ * for as long as the pieces are used.
+ *
+ * @throws TypeError as `encodeCbor`
+ */
+export function encodeCborPieces(value: unknown): Uint8Array[] {
+  const out = new Writer([])
+  out.item(value)
+  return out.pieces()
+}
+
 class Writer {
+  /** What is written before `#bytes`; undefined where all of it goes into that. */
+  readonly #pieces: Uint8Array[] | undefined
   #bytes = new Uint8Array(FIRST_BYTES)
   #view = new DataView(this.#bytes.buffer)
   #at = 0
+
+  constructor(pieces?: Uint8Array[]) {
+    this.#pieces = pieces
+  }
+
+  pieces(): Uint8Array[] {
+    const last = this.taken()
+    return last.length === 0 ? [...(this.#pieces ?? [])] : [...(this.#pieces ?? []), last]
+  }
 
   taken(): Uint8Array {
     // Long ones are nearly as long as their array: not worth a copy.
@@ -135,6 +158,12 @@ class Writer {
   }
 
   #append(bytes: Uint8Array): void {
+    if (this.#pieces !== undefined && bytes.length >= LONG_BYTES) {
+      // A copy: the array is written to again.
+      this.#pieces.push(this.#bytes.slice(0, this.#at), bytes)
+      this.#at = 0
+      return
+    }
     this.#room(bytes.length)
     this.#bytes.set(bytes, this.#at)
     this.#at += bytes.length

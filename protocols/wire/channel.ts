@@ -25,7 +25,11 @@ export interface Protocol {
 }
 
 export interface Channel {
-  /** @throws WireError WIRE_FRAME_TOO_LARGE, WIRE_TOO_MANY_FRAMES, WIRE_TOO_SLOW, WIRE_CLOSED */
+  /**
+   * Long byte strings of `value` are sent as they are, without a copy: they must not change later.
+   *
+   * @throws WireError WIRE_FRAME_TOO_LARGE, WIRE_TOO_MANY_FRAMES, WIRE_TOO_SLOW, WIRE_CLOSED
+   */
   send<T>(message: Message<T>, value: T): Promise<void>
   /** The next message, which is due now. @throws WireError, any code; the signal's reason */
   receive<T>(message: Message<T>): Promise<T>
@@ -74,7 +78,7 @@ export function openChannel(
   const channel: Channel = {
     async send(message, value) {
       if (++sent > protocol.maxFrames) throw new WireError('WIRE_TOO_MANY_FRAMES')
-      await frames.write(message.encode(value), signal)
+      await frames.write(message.encodePieces(value), signal)
     },
 
     async receive(message) {

@@ -13,7 +13,7 @@ import type { Stream } from '@libp2p/interface'
 
 import type { Clock } from '../env.ts'
 import { ByteBuffer, LONG_PIECE_BYTES } from './byte-buffer.ts'
-import { concatBytes, encodeVarint } from './bytes.ts'
+import { concatBytes, encodeVarint, lengthOf } from './bytes.ts'
 import { WireError } from './errors.ts'
 
 export interface FrameLimits {
@@ -46,17 +46,18 @@ export interface Frames {
    * @throws WireError; the signal's reason
    */
   read(signal: AbortSignal): Promise<Uint8Array | undefined>
-  /** Resolves when the stream takes more. @throws WireError; the signal's reason */
-  write(frame: Uint8Array, signal: AbortSignal): Promise<void>
+  /**
+   * The pieces are one frame; long ones are not copied. Resolves when the stream takes more.
+   *
+   * @throws WireError; the signal's reason
+   */
+  write(pieces: readonly Uint8Array[], signal: AbortSignal): Promise<void>
   /** Reset the stream and forget what is unread: from now on every call throws `error`. */
   abort(error: WireError): void
 }
 
 /** Stop reading from the network above this many unread bytes, or one frame where that is more. */
 const PAUSE_ABOVE_BYTES = 256 * 1024
-
-/** Of a long frame, sent with its length: the muxer cuts what is longer than 64 KiB in any case. */
-const FIRST_BYTES = 1_024
 
 /** Longest length prefix: 28 bits. */
 const MAX_PREFIX_BYTES = 4
@@ -107,12 +108,13 @@ class StreamFrames implements Frames {
     }
   }
 
-  async write(frame: Uint8Array, signal: AbortSignal): Promise<void> {
+  async write(pieces: readonly Uint8Array[], signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
-    if (frame.length > this.#limits.maxFrameBytes) throw new WireError('WIRE_FRAME_TOO_LARGE')
-    if (frame.length === 0) throw new WireError('WIRE_MALFORMED', 'empty frame')
+    const length = lengthOf(pieces)
+    if (length > this.#limits.maxFrameBytes) throw new WireError('WIRE_FRAME_TOO_LARGE')
+    if (length === 0) throw new WireError('WIRE_MALFORMED', 'empty frame')
     if (this.#error !== undefined) throw this.#error
-    if (!this.#sendPrefixed(frame)) await this.#drained(signal)
+    if (!this.#sendPrefixed(length, pieces)) await this.#drained(signal)
   }
 
   abort(error: WireError): void {
@@ -122,11 +124,20 @@ class StreamFrames implements Frames {
     this.#stream.abort(error)
   }
 
-  /** With its length in front; of a long one only the beginning is copied for that. */
-  #sendPrefixed(frame: Uint8Array): boolean {
-    const first = frame.length < LONG_PIECE_BYTES ? frame.length : FIRST_BYTES
-    const takes = this.#send(concatBytes(encodeVarint(frame.length), frame.subarray(0, first)))
-    return first === frame.length ? takes : this.#send(frame.subarray(first))
+  /** With its length in front; short pieces are put together, of long ones nothing is copied. */
+  #sendPrefixed(length: number, pieces: readonly Uint8Array[]): boolean {
+    let takes = true
+    let short = [encodeVarint(length)]
+    for (const piece of pieces) {
+      if (piece.length < LONG_PIECE_BYTES) {
+        short.push(piece)
+        continue
+      }
+      if (short.length > 0) this.#send(concatBytes(...short))
+      takes = this.#send(piece)
+      short = []
+    }
+    return short.length === 0 ? takes : this.#send(concatBytes(...short))
   }
 
   #send(bytes: Uint8Array): boolean {

@@ -3,9 +3,9 @@
  * and every bound. Fields have integer keys on the wire and names in code. Unknown keys, missing
  * keys, values out of bounds and any encoding but the deterministic one are refused.
  */
-import { isLonger } from './bytes.ts'
+import { isLonger, lengthOf } from './bytes.ts'
 import { decodeCbor } from './cbor-decode.ts'
-import { encodeCbor } from './cbor-encode.ts'
+import { encodeCbor, encodeCborPieces } from './cbor-encode.ts'
 import { WireError } from './errors.ts'
 
 /** How one kind of value looks in code and on the wire. */
@@ -44,6 +44,8 @@ export interface Message<T> {
   readonly maxBytes: number
   /** @throws WireError WIRE_MALFORMED, WIRE_FRAME_TOO_LARGE on a value that the schema forbids */
   readonly encode: (value: T) => Uint8Array
+  /** The same in pieces: long byte strings of `value` are not copied. Throws what `encode` does. */
+  readonly encodePieces: (value: T) => readonly Uint8Array[]
   /** @throws WireError WIRE_MALFORMED, WIRE_FRAME_TOO_LARGE */
   readonly decode: (bytes: Uint8Array) => T
 }
@@ -192,15 +194,23 @@ export function message<S extends Shape>(
 /** A whole frame or document of any type. */
 export function messageOf<T>(name: string, type: Type<T>, limits: MessageLimits): Message<T> {
   const bounds = { maxDepth: 8, maxItems: 1024, ...limits }
+  function requireLength(length: number): void {
+    if (length > limits.maxBytes) {
+      throw new WireError('WIRE_FRAME_TOO_LARGE', `${name}: ${length} bytes`)
+    }
+  }
   return {
     name,
     maxBytes: limits.maxBytes,
     encode(value) {
       const encoded = malformed(name, () => encodeCbor(type.toWire(value)))
-      if (encoded.length > limits.maxBytes) {
-        throw new WireError('WIRE_FRAME_TOO_LARGE', `${name}: ${encoded.length} bytes`)
-      }
+      requireLength(encoded.length)
       return encoded
+    },
+    encodePieces(value) {
+      const pieces = malformed(name, () => encodeCborPieces(type.toWire(value)))
+      requireLength(lengthOf(pieces))
+      return pieces
     },
     decode(encoded) {
       return malformed(name, () => type.fromWire(decodeCbor(encoded, bounds)))

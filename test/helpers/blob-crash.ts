@@ -3,9 +3,10 @@
  * at the call of the file system whose number is the second: before it, or with a write half done.
  * Says what was done before it went on. Started by blobs-crash.test.ts.
  */
-import { promises as fs, writeSync } from 'node:fs'
+import files, { promises as fs, writeSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import process from 'node:process'
+import { promisify } from 'node:util'
 
 import { noiseOf } from './blobs.ts'
 
@@ -13,7 +14,8 @@ const folder = process.argv[2] ?? ''
 const killAt = Number(process.argv[3])
 
 type Call = (...args: unknown[]) => Promise<unknown>
-const calls = ['mkdir', 'open', 'rename', 'rm', 'utimes'] as const
+const calls = ['mkdir', 'open', 'rm', 'utimes'] as const
+const syncCalls = ['openSync', 'closeSync', 'renameSync'] as const
 let count = 0
 
 function die(): void {
@@ -32,6 +34,24 @@ function counted(call: Call): Call {
 for (const name of calls) {
   Object.assign(fs, { [name]: counted(fs[name].bind(fs) as Call) })
 }
+for (const name of syncCalls) {
+  const call = files[name] as (...args: unknown[]) => unknown
+  const countedCall = (...args: unknown[]): unknown => {
+    if (count++ === killAt) die()
+    return call(...args)
+  }
+  Object.assign(files, { [name]: countedCall })
+}
+const write = promisify(files.write)
+type Write = (fd: number, bytes: Uint8Array, at: number, length: number) => Promise<unknown>
+const writeOrHalf: Write = async (fd, bytes, at, length) => {
+  if (count++ === killAt) {
+    writeSync(fd, bytes, at, length >> 1)
+    die()
+  }
+  return write(fd, bytes, at, length)
+}
+Object.assign(files, { write: Object.assign(() => undefined, { [promisify.custom]: writeOrHalf }) })
 syncBuiltinESMExports()
 
 /** A write that is cut in the middle, and a sync, count as well. */

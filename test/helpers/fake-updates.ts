@@ -92,6 +92,7 @@ export function updateAnswers(): UpdateView {
     distrustChannel: async () => undefined,
     acceptSigned: channel,
     changeRollout: async () => UPDATES.rollout,
+    forgiveUpdate: async () => undefined,
     rollbackUpdate: async (name) => ({ name, why: 'by hand' }),
     async *fetchRelease() {
       yield { doneBytes: 1, bytes: 2, peers: 1 }

@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach } from 'node:test'
 
-import type { Installs, Release, Site } from '../../node/services/install/index.ts'
+import { loadConfig } from '../../node/config.ts'
+import { siteOf } from '../../node/device/update-site.ts'
+import type { Installs, Release } from '../../node/services/install/index.ts'
 import { installsIn, NEVER } from './installs.ts'
 
 export const ill = { seconds: 1, withinSeconds: 1, command: ['/bin/false'] }
@@ -21,8 +23,14 @@ export function eachInItsFolder(): void {
   afterEach(() => rmSync(root, { recursive: true, force: true }))
 }
 
-export function setUp(site: Partial<Site>): void {
-  installs = installsIn(join(root, 'installs'), { site: () => site })
+/** A device with these settings under `[update]`, as its owner would write them. */
+export async function setUp(settings: Readonly<Record<string, readonly string[]>>): Promise<void> {
+  const lines = Object.entries(settings).map(([key, value]) => `${key} = ${JSON.stringify(value)}`)
+  const configFile = join(root, 'config.toml')
+  writeFileSync(configFile, ['[update]', ...lines, ''].join('\n'))
+  const place = { env: {}, homeDir: root, hostName: 'pi', uid: 1000, configFile }
+  const config = await loadConfig(place)
+  installs = installsIn(join(root, 'installs'), { site: (name) => siteOf(config, name) })
 }
 
 export async function put(release: Release, file: string) {

@@ -149,6 +149,7 @@ const RAW: Message<Uint8Array> = {
   name: 'raw',
   maxBytes: PAIRING.maxFrameBytes,
   encode: (frame) => frame,
+  encodePieces: (frame) => [frame],
   decode: (frame) => frame,
 }
 

@@ -19,6 +19,8 @@ import { startWorld, type Topology, type World } from './netns.ts'
 import { until } from './until.ts'
 
 const CLI = fileURLToPath(new URL('../../node/cli/main.ts', import.meta.url))
+const LAUNCH = fileURLToPath(new URL('../../node/services/install/launch.ts', import.meta.url))
+const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url))
 const START_LIMIT_MS = 30_000
 const COMMAND_LIMIT_MS = 60_000
 const STOP_LIMIT_MS = 15_000
@@ -70,6 +72,8 @@ export interface LabOptions {
   readonly files?: Readonly<Record<string, string>>
   /** What `kith add` is told of a device besides its code and name. */
   readonly terms?: Readonly<Record<string, readonly string[]>>
+  /** Releases of this name are Kith itself: every device runs under the launcher. */
+  readonly launched?: string
 }
 
 export interface StartOptions {
@@ -95,7 +99,7 @@ export interface Lab extends AsyncDisposable {
 
 export async function startLab(
   topology: Topology,
-  { others = [], settings = {}, files = {}, terms = {} }: LabOptions = {},
+  { others = [], settings = {}, files = {}, terms = {}, launched }: LabOptions = {},
 ): Promise<Lab> {
   const folder = await mkdtemp(path.join(tmpdir(), 'kith-lab-'))
   const world = await startWorld(topology)
@@ -108,7 +112,7 @@ export async function startLab(
       await mkdir(dataDir, { mode: 0o700 })
       await writeFile(path.join(dataDir, 'config.toml'), file)
     }
-    const place = { name, dataDir, settings: { ...SETTINGS, ...settings[name] } }
+    const place = { name, dataDir, launched, settings: { ...SETTINGS, ...settings[name] } }
     devices.set(name, createDevice(world, place, stop.signal))
   }
   const lab: Lab = {
@@ -146,13 +150,14 @@ export async function startLab(
 
 interface Place {
   readonly name: string
+  readonly launched: string | undefined
   readonly dataDir: string
   readonly settings: Readonly<Record<string, string>>
 }
 
 function createDevice(
   world: World,
-  { name, dataDir, settings }: Place,
+  { name, dataDir, launched, settings }: Place,
   signal: AbortSignal,
 ): LabDevice {
   const log: string[] = []
@@ -167,7 +172,10 @@ function createDevice(
     api,
     async start({ env } = {}) {
       const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])
-      const command = [process.execPath, CLI, 'up', '--data-dir', dataDir, '--json', ...sets]
+      const program =
+        launched === undefined ? [CLI] : launcher(path.join(dataDir, 'installed', launched))
+      const up = ['up', '--data-dir', dataDir, '--json', ...sets]
+      const command = [process.execPath, ...program, ...up]
       child = world.spawn(name, command, {
         stdio: ['ignore', 'pipe', 'pipe'],
         env: { ...process.env, ...env },
@@ -200,6 +208,10 @@ function createDevice(
     usage: () => usageOf(running() ? child?.pid : undefined),
   }
   return device
+}
+
+function launcher(root: string): string[] {
+  return [LAUNCH, '--base', CHECKOUT, root, path.relative(CHECKOUT, CLI)]
 }
 
 /** From /proc; the kernel counts a hundred ticks in a second (USER_HZ). */

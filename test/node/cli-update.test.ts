@@ -115,6 +115,21 @@ describe('kith update', () => {
     assert.deepEqual(asked.at(-1), ['rollbackUpdate', 'app'])
   })
 
+  it('trusts a channel no more only after a yes, and lets an ill build be tried again', async () => {
+    const unasked = await run(['distrust', 'home'])
+    assert.equal(unasked.code, 2)
+    assert.ok(!unasked.asked.some(([name]) => name === 'distrustChannel'))
+    assert.deepEqual((await run(['distrust', 'home', '-y'])).asked.at(-1), [
+      'distrustChannel',
+      'home',
+    ])
+    assert.equal((await run(['distrust', 'nobody', '-y'])).code, 5)
+    const { code, asked } = await run(['forgive', 'app', '2.0.0'])
+    assert.equal(code, 0)
+    assert.deepEqual(asked.at(-1), ['forgiveUpdate', 'app', 2])
+    assert.equal((await run(['forgive', 'app', '9'])).code, 5)
+  })
+
   it('needs a version to publish, and does not take it for a question about its own', async () => {
     const { code, stderr } = await run(['publish', '.'])
     assert.equal(code, 2)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -48,8 +48,11 @@ describe('a launcher', () => {
     await leaving.stage({ ...release, health }, join(root, 'archive'), NEVER)
     await assert.rejects(leaving.switch('app', stop.signal), /left/)
   }
-  const launch = () =>
-    spawnSync(process.execPath, [LAUNCHER, home, 'main.mjs'], { encoding: 'utf8', timeout: 30_000 })
+  const launch = (...options: readonly string[]) =>
+    spawnSync(process.execPath, [LAUNCHER, ...options, home, 'main.mjs'], {
+      encoding: 'utf8',
+      timeout: 30_000,
+    })
   const log = (): string[] => readFileSync(join(root, 'log'), 'utf8').trim().split('\n')
 
   it('starts what is installed and passes on how it ended', async () => {
@@ -81,6 +84,47 @@ describe('a launcher', () => {
     await installs.switch('app', NEVER)
     assert.equal(launch().status, 0)
     assert.deepEqual(log(), ['one', 'one'])
+  })
+
+  it('starts what it came with where nothing is installed, and where the first one is ill', async () => {
+    const base = join(root, 'base')
+    mkdirSync(base)
+    writeFileSync(
+      join(base, 'main.mjs'),
+      `import { appendFileSync } from 'node:fs'
+      appendFileSync(${JSON.stringify(join(root, 'log'))}, 'base\\n')`,
+    )
+    assert.equal(launch('--base', base).status, 0)
+    await onTrial(one, `log('one'); process.exitCode = 1`)
+    assert.equal(launch('--base', base).status, 0)
+    assert.deepEqual(log(), ['base', 'one', 'one', 'one', 'base'])
+  })
+
+  it('ends one on trial that does not come up, and leaves one alone that is trusted', async () => {
+    await stage(one, `log('one'); setTimeout(() => {}, 1_500)`)
+    await installs.switch('app', NEVER)
+    // Slower than the patience, but not on trial.
+    assert.equal(launch('--patience', '0.2').status, 0)
+    await onTrial(two, `log('two'); setInterval(() => {}, 1_000)`)
+    await installs.state('app')
+    const journal = join(home, 'journal.json')
+    // Its check would be waited for as long as it says.
+    writeFileSync(
+      journal,
+      readFileSync(journal, 'utf8').replaceAll('"withinSeconds":9', '"withinSeconds":0'),
+    )
+    assert.equal(launch('--patience', '0.2').status, 0)
+    assert.deepEqual(log(), ['one', 'two', 'two', 'two', 'one'])
+  })
+
+  it('tells the program where it is, and is asked for both its folder and its program', async () => {
+    await stage(one, `log(process.env.KITH_LAUNCHED)`)
+    await installs.switch('app', NEVER)
+    assert.equal(launch().status, 0)
+    assert.deepEqual(log(), [home])
+    const bare = spawnSync(process.execPath, [LAUNCHER, home], { encoding: 'utf8' })
+    assert.equal(bare.status, 1)
+    assert.match(bare.stderr, /ROOT PROGRAM/)
   })
 
   it('counts no start of what is not on trial', async () => {

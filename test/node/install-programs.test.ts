@@ -25,14 +25,14 @@ describe('a Debian package', needs('dpkg'), () => {
   const deb = (version: string, build: number, more: Partial<Release> = {}) =>
     releaseOf(version, build, { installer: 'deb', ...more })
 
-  beforeEach(() => {
+  beforeEach(async () => {
     target = join(root, 'target')
     for (const folder of ['info', 'updates', 'triggers']) {
       mkdirSync(join(target, 'var/lib/dpkg', folder), { recursive: true })
     }
     for (const file of ['status', 'available'])
       writeFileSync(join(target, 'var/lib/dpkg', file), '')
-    setUp({ dpkg: [`--root=${target}`, '--force-script-chrootless', '--log=/dev/null'] })
+    await setUp({ dpkg: [`--root=${target}`, '--force-script-chrootless', '--log=/dev/null'] })
   })
 
   const packageOf = (version: string, architecture = 'all'): string => {
@@ -163,7 +163,7 @@ case "$1" in
 esac
 `
   it('are loaded, and the tag that runs is moved there and back', async () => {
-    setUp({ engine: [script('engine', ENGINE)] })
+    await setUp({ oci: [script('engine', ENGINE)] })
     const image = (version: string): string => {
       writeFileSync(join(root, version), `image:example.org/app:${version}\n${version}`)
       return join(root, version)

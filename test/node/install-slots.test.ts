@@ -97,13 +97,11 @@ describe('a system in two slots by SWUpdate', needs('swupdate'), () => {
       `case $1 in booted) cat ${root}/booted ;; set) echo "$2" > ${root}/next ;; esac\n`,
     )
     const argv = ['env', `TMPDIR=${root}`, 'swupdate', '-k', join(root, 'cert'), '-H', 'kith:1.0']
-    setUp({
-      swupdate: {
-        argv,
-        slot: [slot],
-        slots: { a: 'stable,copy_a', b: 'stable,copy_b' },
-        reboot: [join(root, 'reboot')],
-      },
+    await setUp({
+      swupdate: argv,
+      slot: [slot],
+      slots: ['a=stable:copy_a', 'b=stable:copy_b'],
+      reboot: [join(root, 'reboot')],
     })
     assert.deepEqual(await put(swu('2.0', 2), bundle('2.0')), {
       what: 'restarting',
@@ -143,13 +141,11 @@ describe('a system in two slots by SWUpdate', needs('swupdate'), () => {
       `case $1 in booted) cat ${root}/booted ;; set) echo "$2" > ${root}/next ;; esac\n`,
     )
     const argv = ['env', `TMPDIR=${root}`, 'swupdate', '-k', join(root, 'cert'), '-H', 'kith:1.0']
-    setUp({
-      swupdate: {
-        argv,
-        slot: [slot],
-        slots: { a: 'stable,copy_a', b: 'stable,copy_b' },
-        reboot: [join(root, 'reboot')],
-      },
+    await setUp({
+      swupdate: argv,
+      slot: [slot],
+      slots: ['a=stable:copy_a', 'b=stable:copy_b'],
+      reboot: [join(root, 'reboot')],
     })
     await assert.rejects(put(swu('2.0', 2), bundle('2.0', 'other')), { code: 'INSTALL_PROGRAM' })
     assert.equal(versionIn('b').replaceAll('\0', ''), '')
@@ -234,11 +230,9 @@ describe('a system in two slots by RAUC', needs('rauc'), () => {
       address = await firstLine(bus)
       stop = await start()
       const env = ['env', 'DBUS_STARTER_BUS_TYPE=session', `DBUS_SESSION_BUS_ADDRESS=${address}`]
-      setUp({
-        rauc: {
-          argv: [...env, 'rauc', '-c', join(root, 'system.conf')],
-          reboot: [join(root, 'reboot')],
-        },
+      await setUp({
+        rauc: [...env, 'rauc', '-c', join(root, 'system.conf')],
+        reboot: [join(root, 'reboot')],
       })
       assert.equal((await put(rauc('2.0', 2), bundle('2.0'))).what, 'restarting')
       assert.deepEqual([booted(), versionIn('b')], ['b', '2.0'])

@@ -23,6 +23,7 @@ const RAW: Message<Uint8Array> = {
   name: 'raw',
   maxBytes: MEMBERS.maxFrameBytes,
   encode: (frame) => frame,
+  encodePieces: (frame) => [frame],
   decode: (frame) => frame,
 }
 

@@ -104,6 +104,21 @@ describe('an update', () => {
     await room.says('app 3 healthy')
   })
 
+  it('that was ill is tried again once a person wants it, though it went back here', async () => {
+    await using room = await UpdateRoom.open()
+    room.installs.ill.add(2)
+    await room.start()
+    await room.publish(releaseOf(1))
+    await room.says('app 1 healthy')
+    await room.publish(releaseOf(2))
+    await room.says('app 2 rolled-back UPDATE_ILL')
+    room.installs.ill.delete(2)
+    const state = await room.installs.state('app')
+    room.installs.states.set('app', { ...state, ill: [] })
+    await room.updates.look()
+    await room.says('app 2 healthy')
+  })
+
   it('that was ill stays the last word when someone goes back further by hand', async () => {
     await using room = await UpdateRoom.open()
     room.installs.ill.add(3)

@@ -5,12 +5,13 @@ import type { Stream } from '@libp2p/interface'
 import { multiaddrConnectionPair } from '@libp2p/utils'
 import { yamux } from '@libp2p/yamux'
 
-import { spareUpdates, TELL_AFTER_BYTES } from '../../node/mesh/window.ts'
+import { spareUpdates, TELL_AFTER_PART } from '../../node/mesh/window.ts'
 
 /** First byte and type of a yamux header: version 0, window update (hashicorp/yamux spec.md). */
 const VERSION = 0
 const WINDOW_UPDATE = 1
 const HEADER_BYTES = 12
+const WINDOW_BYTES = 256 * 1024
 
 interface Pair {
   readonly from: Stream
@@ -31,7 +32,7 @@ async function connected(): Promise<Pair> {
   const [sender, receiver] = [near, far].map((end) =>
     yamux({
       enableKeepAlive: false,
-      streamOptions: { initialStreamWindowSize: 262_144 },
+      streamOptions: { initialStreamWindowSize: WINDOW_BYTES },
     })().createStreamMuxer(end),
   )
   assert.ok(sender !== undefined && receiver !== undefined)
@@ -75,7 +76,7 @@ describe('flow control', () => {
       if (!from.send(piece)) await new Promise((resolve) => from.addEventListener('drain', resolve))
     }
     await done
-    const most = total / TELL_AFTER_BYTES + 2
+    const most = total / (TELL_AFTER_PART * WINDOW_BYTES) + 2
     assert.ok(updates() >= 1 && updates() <= most, `${updates()} updates`)
   })
 
@@ -102,6 +103,7 @@ describe('flow control', () => {
     // As a yamux stream: it tells nothing while it is paused.
     const flow = {
       state: 3,
+      recvWindow: WINDOW_BYTES,
       unsaid: 0,
       handleData({ header }: { header: { length: number } }) {
         flow.unsaid += header.length
@@ -115,10 +117,10 @@ describe('flow control', () => {
     }
     spareUpdates(flow as never)
     flow.state = 5
-    for (let i = 0; i < 4; i++) flow.handleData({ header: { length: TELL_AFTER_BYTES } })
+    for (let i = 0; i < 4; i++) flow.handleData({ header: { length: WINDOW_BYTES / 4 } })
     flow.state = 3
     flow.sendWindowUpdate()
-    assert.deepEqual(told, [4 * TELL_AFTER_BYTES])
+    assert.deepEqual(told, [WINDOW_BYTES])
   })
 
   it('goes on after a pause in which all of the window was used', async () => {

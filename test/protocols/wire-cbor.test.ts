@@ -6,8 +6,16 @@ import { decode, cdeDecodeOptions, cdeEncodeOptions, encode } from 'cbor2'
 import { decode as decodeAny } from 'cborg'
 import fc from 'fast-check'
 
+import { encodeCborPieces } from '../../protocols/wire/cbor-encode.ts'
 import { WireError } from '../../protocols/wire/errors.ts'
-import { decodeCbor, encodeCbor, equalBytes, fromHex, toHex } from '../../protocols/wire/index.ts'
+import {
+  concatBytes,
+  decodeCbor,
+  encodeCbor,
+  equalBytes,
+  fromHex,
+  toHex,
+} from '../../protocols/wire/index.ts'
 
 interface Vectors {
   readonly messages: readonly { name: string; value: unknown; hex: string }[]
@@ -184,6 +192,24 @@ describe('canonical CBOR', () => {
     const written = encodeCbor('text')
     written.slice().fill(0)
     assert.equal(toHex(written), '6474657874')
+  })
+
+  it('writes the same in pieces, and copies no long byte string', () => {
+    const [first, second] = [new Uint8Array(16_384).fill(1), new Uint8Array(40_000).fill(2)]
+    const short = new Uint8Array(16_383).fill(3)
+    for (const written of [
+      [first, 'between', second],
+      new Map([[1, second]]),
+      [short, 'x', first, 'end'],
+      7,
+    ]) {
+      assert.deepEqual(concatBytes(...encodeCborPieces(written)), encodeCbor(written))
+    }
+    const pieces = encodeCborPieces([short, first, 'between', second, 'end'])
+    assert.deepEqual(
+      pieces.filter((one) => one === first || one === second || one === short),
+      [first, second],
+    )
   })
 
   it('writes nothing that it would not read', () => {

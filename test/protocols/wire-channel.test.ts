@@ -80,16 +80,16 @@ describe('frames', () => {
     peer.send(encodeVarint(1025))
     await fails(frames.read(signal), 'WIRE_FRAME_TOO_LARGE')
     assert.equal(ours.status, 'aborted')
-    await fails(frames.write(Uint8Array.of(1), signal), 'WIRE_FRAME_TOO_LARGE')
+    await fails(frames.write([Uint8Array.of(1)], signal), 'WIRE_FRAME_TOO_LARGE')
   })
 
   it('take a frame of exactly the limit, both ways', async () => {
     const { peer, frames } = await framesAndPeer()
     const largest = new Uint8Array(1024).fill(7)
     const there = openFrames(peer, LIMITS, virtualClock())
-    await frames.write(largest, signal)
+    await frames.write([largest], signal)
     assert.deepEqual(await there.read(signal), largest)
-    await fails(frames.write(new Uint8Array(1025), signal), 'WIRE_FRAME_TOO_LARGE')
+    await fails(frames.write([new Uint8Array(1025)], signal), 'WIRE_FRAME_TOO_LARGE')
   })
 
   for (const [what, prefix, code] of [
@@ -149,13 +149,13 @@ describe('frames', () => {
     await clock.advance(0)
     assert.deepEqual(await frames.read(signal), Uint8Array.of(1))
     await fails(frames.read(signal), 'WIRE_CLOSED')
-    await fails(frames.write(Uint8Array.of(1), signal), 'WIRE_CLOSED')
+    await fails(frames.write([Uint8Array.of(1)], signal), 'WIRE_CLOSED')
   })
 
   it('cannot be written after our side was closed', async () => {
     const { ours, peer, frames } = await framesAndPeer()
     await ours.close()
-    await fails(frames.write(Uint8Array.of(1), signal), 'WIRE_CLOSED')
+    await fails(frames.write([Uint8Array.of(1)], signal), 'WIRE_CLOSED')
     peer.send(frame(Uint8Array.of(2)))
     assert.deepEqual(await frames.read(signal), Uint8Array.of(2))
   })
@@ -236,7 +236,7 @@ describe('back-pressure', () => {
     const frames = openFrames(ours, LARGE, clock)
     // The state in which yamux leaves a stream whose window is used up.
     ours.onMuxerNeedsDrain()
-    const writing = fails(frames.write(new Uint8Array(60_000), signal), 'WIRE_TOO_SLOW')
+    const writing = fails(frames.write([new Uint8Array(60_000)], signal), 'WIRE_TOO_SLOW')
     await clock.advance(4999)
     assert.equal(ours.status, 'open')
     await clock.advance(1)
@@ -249,13 +249,13 @@ describe('back-pressure', () => {
     assert.ok(ours instanceof AbstractStream)
     const frames = openFrames(ours, LARGE, virtualClock())
     ours.onMuxerNeedsDrain()
-    const writing = frames.write(Uint8Array.of(1), signal)
+    const writing = frames.write([Uint8Array.of(1)], signal)
     ours.onMuxerDrain()
     await writing
 
     ours.onMuxerNeedsDrain()
     const stop = new AbortController()
-    const stopped = frames.write(Uint8Array.of(1), stop.signal)
+    const stopped = frames.write([Uint8Array.of(1)], stop.signal)
     stop.abort(new Error('stopping'))
     await assert.rejects(stopped, /stopping/)
   })

@@ -2,19 +2,19 @@
 import process from 'node:process'
 
 import { loadConfig } from '../../config.ts'
-import { EXIT, NodeError } from '../../errors.ts'
+import { NodeError } from '../../errors.ts'
 import type { Cli } from '../context.ts'
 import { parentGone } from '../parent.ts'
 
-/** Ctrl-C and SIGTERM are the ordinary end: exit code 0. */
+/** Ctrl-C and SIGTERM are the ordinary end: exit code 0. With 75 it asks its launcher for another version. */
 export async function up(cli: Cli, { set }: { readonly set: readonly string[] }): Promise<void> {
   // Whatever this process makes is for this user alone.
   process.umask(0o077)
   const config = await loadConfig({ ...cli.configInputs, flags: settingFlags(cli, set) })
   const { runDevice } = await import('../../main.ts')
-  await runDevice(config, AbortSignal.any([cli.signal, parentGone()]))
+  const code = await runDevice(config, AbortSignal.any([cli.signal, parentGone()]))
   // Everything is closed; libp2p's last timers would hold the process for another second.
-  process.exit(EXIT.ok)
+  process.exit(code)
 }
 
 /** Settings from `--set` and the general flags. @throws NodeError NODE_USAGE */

@@ -107,7 +107,8 @@ export async function publish(
   const repository = await door.readChannel(join(folders.repositories, channel))
   const name = options.name ?? basename(resolve(path)).toLowerCase()
   const previous = await repository.builds(name)
-  const made = await make(cli, { path, name, version, options, previous, state })
+  const lastBuild = repository.lastBuild(name)
+  const made = await make(cli, { path, name, version, options, previous, lastBuild, state })
   const draft = door.nextTargets(repository.targets, {
     add: [made.release.bytes],
     nowMs: cli.clock.now(),
@@ -144,12 +145,13 @@ interface Making {
   readonly version: string
   readonly options: PublishOptions
   readonly previous: Awaited<ReturnType<KeptChannel['builds']>>
+  readonly lastBuild: number
   readonly state: UpdatesState
 }
 
 async function make(
   cli: Cli,
-  { path, name, version, options, previous, state }: Making,
+  { path, name, version, options, previous, lastBuild, state }: Making,
 ): Promise<MadeRelease> {
   const { publishInto } = await import('../../release.ts')
   const isFolder = await stat(path).then(
@@ -169,7 +171,7 @@ async function make(
         about: {
           name,
           version,
-          build: buildFrom(options.build, previous[0]?.index.build ?? 0),
+          build: buildFrom(options.build, lastBuild),
           for: targetFrom(options.for),
           installer: installerFor(path, options.installer, isFolder),
           args: argsFrom(options.arg),
@@ -222,7 +224,8 @@ async function writeDraft(place: string, draft: Uint8Array, index: Uint8Array): 
   return file
 }
 
-async function handOver(cli: Cli, channel: string, file: string): Promise<void> {
+/** Give a signed file, with the indexes beside it, to the device. */
+export async function handOver(cli: Cli, channel: string, file: string): Promise<void> {
   const place = dirname(file)
   const names = (await readdir(place)).filter((name) => name.endsWith('.index'))
   const indexes = await Promise.all(names.map((name) => readFile(join(place, name))))
@@ -278,7 +281,8 @@ export async function submit(
   cli.result({ channel, file: draft }, () => `The channel ${channel} has it now.`)
 }
 
-function asking(cli: Cli, { passphraseFile }: { readonly passphraseFile?: string }) {
+/** Asks for a passphrase once. */
+export function asking(cli: Cli, { passphraseFile }: { readonly passphraseFile?: string }) {
   let typed: Promise<string> | undefined
   return async ({ path }: { readonly path: string }): Promise<string> => {
     if (passphraseFile !== undefined) return readSecret(passphraseFile)

@@ -43,7 +43,7 @@ export async function spreadRelease(
   }
   const version = `1.0.${before.installed.find(({ name }) => name === NAME)?.build ?? 0}`
   const folder = await madeFolder(root, version)
-  const health = ['--health', 'command=/bin/true', '--health', 'within=10s']
+  const health = ['--health', 'command=/bin/true', '--health', 'for=1s']
   await kith(
     hub,
     ['update', 'publish', folder, '--name', NAME, '--version', version, ...health],

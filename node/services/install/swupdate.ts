@@ -92,6 +92,10 @@ function requireSetUp(site: SwupdateSite | undefined): SwupdateSite {
     const text = 'SWUpdate is not set up on this device with two slots'
     throw new InstallError('INSTALL_ARGUMENTS', text)
   }
+  if (site.slot.length === 0) {
+    const text = 'no program is set on this device that knows which slot runs'
+    throw new InstallError('INSTALL_ARGUMENTS', text)
+  }
   return site
 }
 

@@ -20,6 +20,7 @@ import {
 import { equalBytes, toHex, WireError } from '../../../protocols/wire/index.ts'
 import type { Clock } from '../../env.ts'
 import { asError } from '../../errors.ts'
+import type { Busy } from './busy.ts'
 import type { Exchange, ExchangeEvents } from './exchange.ts'
 import {
   openChannelClient,
@@ -37,6 +38,8 @@ export interface ChannelsDeps {
   readonly clock: Clock
   readonly log: Logger
   readonly time: () => TufTime
+  /** Told of what is asked of peers. */
+  readonly busy: Pick<Busy, 'hold'>
   /** What is known of a channel has changed. */
   readonly onChange: (channel: string) => void
   /** What no honest peer sends; without a peer it came from elsewhere. */
@@ -238,7 +241,7 @@ class FollowedChannels implements Channels {
       const known = this.#followed.get(name)
       if (known === undefined) continue
       const ours = known.client.view()?.roles.timestamp?.version ?? 0
-      if (timestamp > ours) void this.#refresh(name, known, peer)
+      if (timestamp > ours) void this.#deps.busy.hold(this.#refresh(name, known, peer))
     }
   }
 

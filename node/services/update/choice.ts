@@ -1,6 +1,7 @@
 /** Which release of a name a device should have, and whether it may have it now. Pure. */
 import {
   decide,
+  NOT_FOR,
   type Decision,
   type OpenedIndex,
   type Phase,
@@ -9,6 +10,7 @@ import {
   type UpdateReport,
   type WhyNot,
 } from '../../../protocols/update/index.ts'
+import { equalBytes } from '../../../protocols/wire/index.ts'
 import type { Release } from './tuf/index.ts'
 import type { Installable, InstallState, UpdatesDeps } from './types.ts'
 
@@ -48,12 +50,15 @@ export function decideHere(known: Known, deps: ChoiceDeps): Decision {
   const { clock, devices, facts, signer, installing } = deps
   if (!installing) return { go: false, why: 'not-for', detail: 'installing' }
   const nowMs = clock.now()
+  // What was ill here is not decided about, unless a person wants it tried again.
+  const isForgiven = ({ device, index, phase }: UpdateReport): boolean =>
+    phase === 'rolled-back' && equalBytes(device, signer.key) && equalBytes(index, opened.id)
   return decide({
     release: { ...opened.index, id: opened.id },
     rollout,
     devices: devices(),
     reports: reports
-      .filter(({ name }) => name === opened.index.name)
+      .filter((one) => one.name === opened.index.name && !isForgiven(one))
       .map((report): RolloutReport => ({ ...report, sinceMs: Math.min(report.at, nowMs) })),
     here: {
       device: signer.key,
@@ -79,7 +84,13 @@ export const UNFETCHED: ReadonlySet<WhyNot> = new Set([
 ])
 
 /** How a device that may not install says so. */
-export function heldPhase(why: WhyNot): Phase {
+export function heldWords(held: Extract<Decision, { go: false }>) {
+  const { why, ring, untilMs } = held
+  const code = why === 'not-for' ? NOT_FOR : heldCode(why)
+  return { phase: heldPhase(why), code, why: heldText(held), ring, untilMs }
+}
+
+function heldPhase(why: WhyNot): Phase {
   if (why === 'not-for') return 'refused'
   return why === 'paused' || why === 'pinned' || why === 'deferred' ? 'paused' : 'waiting'
 }
@@ -102,6 +113,6 @@ const WORDS: Readonly<Record<WhyNot, string>> = {
   busy: 'this device is in use',
 }
 
-export function heldText({ why, detail }: Extract<Decision, { go: false }>): string {
+function heldText({ why, detail }: Extract<Decision, { go: false }>): string {
   return detail === undefined ? WORDS[why] : `${WORDS[why]} (${detail})`
 }

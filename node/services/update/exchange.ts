@@ -33,7 +33,7 @@ export interface ExchangeDeps {
   readonly file: (channel: string, file: string) => Promise<Uint8Array | undefined>
   /** Reports that were kept from before. */
   readonly reports?: readonly UpdateReport[]
-  /** Most bytes of chunks that may leave in a second, now; undefined for as many as can. */
+  /** Most bytes of chunks that may leave in a second, now; undefined for as many as can, 0 for none. */
   readonly uploadLimit?: () => number | undefined
   readonly tuning?: Partial<Tuning>
 }

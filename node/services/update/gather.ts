@@ -74,6 +74,11 @@ export async function gather(
   from.add(result.from)
 }
 
+/** Nothing of it would be fetched. */
+export function isHere({ index }: OpenedIndex, blobs: Pick<GatherDeps['blobs'], 'has'>): boolean {
+  return index.chunks.every(({ hash }) => blobs.has(hash))
+}
+
 /** One verified file of the release; what turns out to be missing or damaged is fetched. */
 export async function putTogether(
   { opened, installed, from, onProgress }: Gathering,

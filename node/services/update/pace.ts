@@ -6,12 +6,16 @@ export interface Pace {
   wait(bytes: number, signal: AbortSignal): Promise<void>
 }
 
-/** `limit` gives bytes in a second, asked anew each time; undefined for as many as can. */
+/** How often it is asked whether anything may leave again. */
+const STILL_MS = 10_000
+
+/** `limit` gives bytes in a second, asked anew each time; undefined for as many as can, 0 for none. */
 export function createPace(clock: Clock, limit: () => number | undefined): Pace {
   let freeMs = 0
   return {
     async wait(bytes, signal) {
-      const perSecond = limit()
+      let perSecond = limit()
+      for (; perSecond === 0; perSecond = limit()) await clock.sleep(STILL_MS, signal)
       if (perSecond === undefined) return
       const nowMs = clock.monotonic()
       const waitMs = freeMs - nowMs

@@ -1,6 +1,7 @@
 /** What the pursuit of one name works with, what is said of it, and how long a failure lasts. */
 import type { OpenedIndex, UpdateReport } from '../../../protocols/update/index.ts'
 import { equalBytes, toHex } from '../../../protocols/wire/index.ts'
+import type { Busy } from './busy.ts'
 import type { Channels } from './channels.ts'
 import type { FetchProgress } from './exchange.ts'
 import type { GatherDeps, Sources } from './gather.ts'
@@ -21,6 +22,8 @@ export interface TrackDeps
   readonly channelOf: (name: string) => string | undefined
   readonly reports: () => readonly UpdateReport[]
   readonly installed: () => Promise<readonly Installable[]>
+  /** Told of what needs others: indexes and chunks. */
+  readonly busy: Pick<Busy, 'hold'>
   /** One at a time puts releases together. */
   readonly alone: <T>(run: () => Promise<T>) => Promise<T>
   readonly onProgress: (progress: Progress, isNews: boolean) => void

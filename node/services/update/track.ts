@@ -4,7 +4,6 @@
  * fetched is in the blob store, what is installed in the installer's journal.
  */
 import {
-  NOT_FOR,
   ROLLOUT,
   type Decision,
   type OpenedIndex,
@@ -12,9 +11,11 @@ import {
 } from '../../../protocols/update/index.ts'
 import { equalBytes, fromHex, toHex } from '../../../protocols/wire/index.ts'
 import { asError } from '../../errors.ts'
-import { decideHere, heldCode, heldPhase, heldText, UNFETCHED, wantedOf } from './choice.ts'
+import { createNeed, type Need } from './busy.ts'
+import { decideHere, heldWords, UNFETCHED, wantedOf } from './choice.ts'
 import type { FetchProgress } from './exchange.ts'
-import { dropFile, gather, putTogether, Sources, type GatherDeps } from './gather.ts'
+import { dropFile, gather, isHere, putTogether, Sources, type GatherDeps } from './gather.ts'
+import { QUIET, quietHere, whenQuiet } from './quiet.ts'
 import {
   codeOf,
   idOf,
@@ -41,6 +42,7 @@ export class Track {
   readonly name: string
   readonly #deps: TrackDeps
   readonly #signal: AbortSignal
+  readonly #others: Need
   readonly #refused = new Set<string>()
   /** When a release was seen first, by id. */
   readonly #known = new Map<string, number>()
@@ -60,6 +62,7 @@ export class Track {
     this.name = name
     this.#deps = deps
     this.#signal = signal
+    this.#others = createNeed(deps.busy)
     signal.addEventListener('abort', () => this.#cancelTimer(), { once: true })
   }
 
@@ -67,15 +70,15 @@ export class Track {
     return this.#progress
   }
 
-  get state(): InstallState {
-    return this.#state
-  }
-
   /** Look again, now or when what runs is over. */
   look(): Promise<void> {
     this.#again = true
     this.#interrupt()
-    this.#running ??= this.#loop().finally(() => (this.#running = undefined))
+    this.#others.needed()
+    this.#running ??= this.#loop().finally(() => {
+      this.#running = undefined
+      this.#others.enough()
+    })
     return this.#running
   }
 
@@ -121,6 +124,7 @@ export class Track {
 
   async #pursue(work: Work): Promise<number | undefined> {
     const { channel, opened } = work
+    const { facts } = this.#deps
     const { blocked } = this.#deps.channels.view(channel) ?? {}
     if (blocked !== undefined) {
       this.#tellOf(work, {
@@ -132,8 +136,14 @@ export class Track {
     }
     const before = await this.#decide(opened)
     if (!before.go && UNFETCHED.has(before.why)) return this.#hold(work, before)
-    await this.#gather(work)
+    const quiet = quietHere(facts)
+    if (quiet.now && !isHere(opened, this.#deps.blobs)) {
+      this.#tellOf(work, QUIET)
+      return quiet.againMs
+    }
+    await this.#gather(work, quiet.againMs)
     const now = await this.#decide(opened)
+    this.#others.enough()
     if (!now.go) return this.#hold(work, now)
     return this.#install(work, now.ring)
   }
@@ -163,20 +173,23 @@ export class Track {
   }
 
   #hold(work: Work, held: Extract<Decision, { go: false }>): number {
-    const { why, ring, untilMs } = held
-    const code = why === 'not-for' ? NOT_FOR : heldCode(why)
-    const told = { phase: heldPhase(why), code, why: heldText(held), ring, untilMs }
-    this.#tellOf(work, told)
-    const leftMs = (untilMs ?? Number.POSITIVE_INFINITY) - this.#deps.clock.now()
+    this.#tellOf(work, heldWords(held))
+    const leftMs = (held.untilMs ?? Number.POSITIVE_INFINITY) - this.#deps.clock.now()
     return Math.max(1, Math.min(ROLLOUT.lookMs, leftMs))
   }
 
-  async #gather(work: Work): Promise<void> {
+  async #gather(work: Work, quietMs: number): Promise<void> {
     const stop = new AbortController()
     this.#fetching = { id: work.release.sha256, stop }
+    const cancel = whenQuiet(this.#deps, quietMs, () => {
+      this.#again = true
+      stop.abort(new Changed('quiet hours'))
+    })
     try {
-      await gather(this.#gathering(work), this.#gatherDeps(), this.#until(stop))
+      const until = AbortSignal.any([this.#signal, stop.signal])
+      await gather(this.#gathering(work), this.#gatherDeps(), until)
     } finally {
+      cancel()
       this.#fetching = undefined
     }
   }
@@ -294,10 +307,6 @@ export class Track {
     if (isPaused || this.#wanted()?.sha256 !== this.#fetching.id) {
       this.#fetching.stop.abort(new Changed('something else is wanted'))
     }
-  }
-
-  #until(stop: AbortController): AbortSignal {
-    return AbortSignal.any([this.#signal, stop.signal])
   }
 
   #tellOf(at: At, said: Said): void {

@@ -8,6 +8,7 @@ import type {
   Phase,
   UpdatePolicy,
   UpdateReport,
+  Window,
 } from '../../../protocols/update/index.ts'
 import type { Clock } from '../../env.ts'
 import type { Emitter } from '../../events.ts'
@@ -65,6 +66,8 @@ export interface DeviceFacts {
   readonly busy: () => boolean
   /** Minutes since midnight, local time. */
   readonly minute: () => number
+  /** Hours, in minutes since midnight, in which nothing of a release is fetched. */
+  readonly quietHours?: readonly Window[]
   /** What putting a release together may take. */
   readonly memoryBytes: () => number
 }
@@ -139,6 +142,12 @@ export interface Updates extends AsyncDisposable {
   installed(): Promise<readonly InstallState[]>
   /** The home, its policy, the disk or the moment may have changed: look again. */
   look(): Promise<void>
+  /**
+   * Resolves when a peer has said what it has, and nothing that it made known is asked for or fetched
+   * any more; or when nothing came for two seconds, or `signal` aborts. What is not done goes on with
+   * the next peer.
+   */
+  settled(signal: AbortSignal): Promise<void>
   /** Go back to the version before, by hand. */
   rollback(name: string, signal: AbortSignal): Promise<InstallOutcome>
   /** A listed release, whole in the blob store, whether it is for this device or not. */

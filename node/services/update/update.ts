@@ -3,11 +3,13 @@
  * neighbours, installs it when the owners' policy allows, passes all of it on, and says how far it is.
  * A release is pursued in `track.ts`, one for each name.
  */
+import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
 
 import type { UpdateReport } from '../../../protocols/update/index.ts'
 import { equalBytes } from '../../../protocols/wire/index.ts'
 import { createEmitter, type Emitter } from '../../events.ts'
+import { createBusy } from './busy.ts'
 import { createChannels, type Channels } from './channels.ts'
 import type { Exchange, FetchProgress, Source } from './exchange.ts'
 import { offerKept } from './offering.ts'
@@ -26,6 +28,9 @@ import type {
 
 export type * from './types.ts'
 
+/** Peers that say nothing and send nothing for this long will not soon. */
+const QUIET_MS = 2_000
+
 /** Served, and looking, when this resolves; ends with `signal` or when it is disposed of. */
 export async function startUpdates(deps: UpdatesDeps, signal: AbortSignal): Promise<Updates> {
   signal.throwIfAborted()
@@ -43,6 +48,7 @@ class UpdateService implements Updates {
   readonly #signal: AbortSignal
   readonly #tracks = new Map<string, Track>()
   readonly #alarms = new Set<string>()
+  readonly #busy = createBusy()
   readonly #speeds = new Map<string, { readonly atMs: number; readonly bytes: number }>()
   #exchange: Exchange | undefined
   #file: ReportFile | undefined
@@ -56,6 +62,7 @@ class UpdateService implements Updates {
     this.channels = createChannels({
       ...deps,
       folder: `${deps.folder}/channels`,
+      busy: this.#busy,
       onChange: () => void this.look(),
       onAttack: (code, peer) => this.events.emit('attack', { code, peer }),
     })
@@ -102,7 +109,41 @@ class UpdateService implements Updates {
     return this.#exchange?.reports() ?? []
   }
 
-  async look(): Promise<void> {
+  async settled(signal: AbortSignal): Promise<void> {
+    const over = new AbortController()
+    const until = AbortSignal.any([signal, this.#signal, over.signal])
+    if (until.aborted) return
+    let cancel = (): void => undefined
+    const heard = (): void => {
+      cancel()
+      cancel = this.#deps.clock.timer(QUIET_MS, () => over.abort())
+    }
+    heard()
+    this.events.on('fetching', heard, until)
+    this.exchange.events.on('offer', heard, until)
+    try {
+      await Promise.race([once(until, 'abort'), this.#quiet(until)])
+    } finally {
+      over.abort()
+      cancel()
+    }
+  }
+
+  /** A peer has said what it has, and nothing is under way. */
+  async #quiet(until: AbortSignal): Promise<void> {
+    if (this.exchange.offers().length === 0) {
+      await new Promise<void>((resolve) => {
+        this.exchange.events.on('offer', () => resolve(), until)
+      })
+    }
+    await this.#busy.idle()
+  }
+
+  look(): Promise<void> {
+    return this.#busy.hold(this.#look())
+  }
+
+  async #look(): Promise<void> {
     if (this.#exchange === undefined || this.#signal.aborted) return
     await this.channels.set(this.#deps.policy().channels)
     this.#alarm()
@@ -169,6 +210,7 @@ class UpdateService implements Updates {
       channelOf: (one) => this.#channelOf(one),
       reports: () => this.reports(),
       installed: async () => (await this.installed()).flatMap(({ installed }) => installed ?? []),
+      busy: this.#busy,
       alone: (run) => this.#oneAtATime(run),
       onProgress: (progress, isNews) => this.#noted(progress, isNews),
       onFetching: (progress, fetch) => this.#fetching(progress, fetch),
