@@ -6,7 +6,7 @@ import { describe, it } from 'node:test'
 
 import { projectFiles, ROOT, type SourceFile } from './tree.ts'
 
-const CLI = path.join(ROOT, 'node/cli/main.ts')
+const CLI = path.join(ROOT, 'node/bin.mjs')
 const documents = projectFiles().filter(({ path: name }) => name.endsWith('.md'))
 
 /** Targets of links and pictures that point into the project, with their fragments. */

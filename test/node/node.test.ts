@@ -175,6 +175,7 @@ describe('a device without a home', () => {
     ],
     ['changeRollout', (view) => view.changeRollout({ pause: '*' }), none],
     ['rollbackUpdate', (view) => view.rollbackUpdate('app'), none],
+    ['forgiveUpdate', (view) => view.forgiveUpdate('app', 1), none],
     ['fetchRelease', (view) => all(view.fetchRelease('app', {}, forever)), none],
     ['exportChannel', (view) => view.exportChannel('home', '/nowhere'), none],
     ['importChannel', (view) => view.importChannel('home', '/nowhere'), none],

@@ -251,7 +251,8 @@ describe('a peer that is silent, late or loud', () => {
       virtualClock(),
       new AbortController().signal,
     )
-    const blob = { encode: () => new Uint8Array(PAIRING.maxFrameBytes + 1) } as never
+    const encode = (): Uint8Array => new Uint8Array(PAIRING.maxFrameBytes + 1)
+    const blob = { encode, encodePieces: () => [encode()] } as never
     const refused = assert.rejects(join(b.channel, candidateOf(testWindow())), {
       code: 'WIRE_FRAME_TOO_LARGE',
     })
