@@ -11,6 +11,7 @@ import { toHex } from '../protocols/wire/index.ts'
 import type { NodeView } from './api/view.ts'
 import type { Config } from './config.ts'
 import type { DeviceBase, Launched } from './device/base.ts'
+import { backupView } from './device/backup.ts'
 import { FILES, openBase, opSetOf, storedOps } from './device/open-base.ts'
 import { exportView } from './device/export.ts'
 import { startHome, type Home } from './device/home.ts'
@@ -94,6 +95,7 @@ async function compose(
     ...devicesView(base, keeper),
     ...readingsView(base, keeper.requireHome),
     ...exportView(base, keeper.requireHome),
+    ...backupView(base),
     ...trustView(base, keeper.requireHome),
     ...incidentsView(base, keeper.requireHome),
     ...callsView(base, keeper.requireHome),
@@ -138,6 +140,13 @@ async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keep
     }
   }
 
+  const comeBack = async (home: Uint8Array): Promise<void> => {
+    const before = current
+    current = undefined
+    await before?.[Symbol.asyncDispose]()
+    await enter(storedOps(base, home))
+  }
+
   const known = base.ops.home()
   if (known !== undefined) await enter(storedOps(base, known))
   return {
@@ -157,7 +166,11 @@ async function createKeeper(base: DeviceBase, signal: AbortSignal): Promise<Keep
       const device = reduce(ops).devices.get(toHex(base.signer.key))
       if (device?.role !== role) throw new NodeError('NODE_DENIED', 'The grant is not for this.')
       if (current === undefined) await moveIn(ops)
-      else store(ops)
+      else {
+        store(ops)
+        // It had no place until now: everything begins anew with what it is allowed.
+        if (current.members.self === undefined) await comeBack(home)
+      }
     },
     async [Symbol.asyncDispose]() {
       await current?.[Symbol.asyncDispose]()

@@ -9,7 +9,7 @@ import * as v from 'valibot'
 import { NodeError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { checkHost, checkOrigin, sessionCookie, sessionOf, type Sessions } from './auth.ts'
-import { openApiDocument } from './openapi.ts'
+import { CONTENT_TYPES, openApiDocument } from './openapi.ts'
 import { HttpError, PROBLEM_TYPE, problemOf } from './problem.ts'
 import { API_PREFIX, ROUTES, type DashboardLinks, type Route } from './routes.ts'
 import { bytesOf, eventLines, jsonLines, streamOf } from './streams.ts'
@@ -147,12 +147,12 @@ async function respond(c: Context<Env>, { route, result, stop, log }: Outcome): 
     await result
     return c.body(null, 204)
   }
-  if (route.answer === 'bytes') {
+  if (route.answer === 'bytes' || route.answer === 'file') {
     const body = await bytesOf(result as AsyncIterable<Uint8Array>, stop, (error) => {
       describeError(error, log)
       c.env.outgoing.destroy()
     })
-    c.header('Content-Type', 'application/cbor-seq')
+    c.header('Content-Type', CONTENT_TYPES[route.answer])
     return c.body(body)
   }
   const events = route.answer === 'events'

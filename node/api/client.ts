@@ -38,6 +38,8 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     act<T>({ method: 'GET', path, query: query ?? {} }, until)
   const act = async <T>(call: Asked, until: AbortSignal): Promise<T> =>
     readJson<T>(await send(socketPath, { ...call, signal: AbortSignal.any([signal, until]) }))
+  const bytes = (path: string, body: unknown, until: AbortSignal): AsyncGenerator<Uint8Array> =>
+    readBytes(socketPath, { method: 'POST', path, body, signal: AbortSignal.any([signal, until]) })
   return {
     ...callsClient({ ask: question, act, lines }),
     ...updateClient({ ask: question, act, lines }),
@@ -71,13 +73,8 @@ export function createClient(socketPath: string, signal: AbortSignal): ApiClient
     history: ({ device: ref, ...query }, until) => lines(`${device(ref)}/readings`, query, until),
     unplaced: ({ device: ref, ...query }, until) =>
       lines(`${device(ref)}/readings/unplaced`, query, until),
-    exportLogs: (body, until) =>
-      readBytes(socketPath, {
-        method: 'POST',
-        path: '/export',
-        body,
-        signal: AbortSignal.any([signal, until]),
-      }),
+    exportLogs: (body, until) => bytes('/export', body, until),
+    backup: (until) => bytes('/backup', {}, until),
     events: (since, until) => lines('/events', { since }, until),
   }
 }

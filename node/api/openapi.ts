@@ -7,12 +7,13 @@ import { API_PREFIX, type Route } from './routes.ts'
 
 type Json = Record<string, unknown>
 
-const CONTENT_TYPES = {
+export const CONTENT_TYPES = {
   json: 'application/json',
   call: 'application/json',
   ndjson: 'application/x-ndjson',
   events: 'text/event-stream',
   bytes: 'application/cbor-seq',
+  file: 'application/octet-stream',
 } as const
 
 export function openApiDocument(routes: readonly Route[], version: string): Json {

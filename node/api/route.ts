@@ -33,9 +33,9 @@ export interface Route {
   readonly query?: Schema
   /**
    * `call` is a CallView, with status 202 for as long as nobody knows what came of it. `ndjson`,
-   * `events` and `bytes` are streams.
+   * `events`, `bytes` and `file` are streams.
    */
-  readonly answer: 'json' | 'call' | 'none' | 'ndjson' | 'events' | 'bytes'
+  readonly answer: 'json' | 'call' | 'none' | 'ndjson' | 'events' | 'bytes' | 'file'
   /** How long a body may be; 64 KiB where it is not given. */
   readonly maxBodyBytes?: number
   /** Not for the dashboard: only the Unix socket has it. */

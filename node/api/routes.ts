@@ -241,6 +241,15 @@ const careRoutes: readonly Route[] = [
     handle: ({ view }) => view.config(),
   }),
   route({
+    method: 'POST',
+    path: '/backup',
+    answer: 'file',
+    socketOnly: true,
+    body: v.strictObject({}),
+    summary: 'Settings, membership, kept readings and choices as a file for a new device; no key',
+    handle: ({ view, signal }) => view.backup(signal),
+  }),
+  route({
     method: 'GET',
     path: '/events',
     answer: 'events',

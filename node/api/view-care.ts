@@ -63,6 +63,11 @@ export interface CareView {
   doctor(): Promise<readonly Check[]>
   /** Incidents of this device and of those it could ask, oldest first; for owners alone. */
   incidents(query: IncidentQuery): Promise<readonly IncidentView[]>
+  /**
+   * The bytes of a backup: settings, membership, kept readings and choices, at one moment; never the
+   * key. For `kith restore`.
+   */
+  backup(signal: AbortSignal): AsyncIterable<Uint8Array>
   /** The settings in force. */
   config(): Promise<readonly ConfigRow[]>
   /**

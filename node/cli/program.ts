@@ -43,6 +43,7 @@ export function createProgram(env: Environment, interrupted: AbortSignal): Comma
   addCalls(program, run)
   addUpdates(program, run)
   addExport(program, run)
+  addBackup(program, run)
   addCare(program, run)
   addConfig(program, run)
   addCompletion(program, run)
@@ -236,6 +237,20 @@ function addExport(program: Command, run: Run): void {
     .description('check an exported file; needs no running device')
     .option('--home <id>', 'the home that it must be of')
     .action(run(async () => (await load()).verify, { long: true }))
+}
+
+function addBackup(program: Command, run: Run): void {
+  const load = async () => import('./commands/backup.ts')
+  program
+    .command('backup')
+    .argument('<file>', 'a new file')
+    .description('write settings, membership and kept readings of this device to a file; no key')
+    .action(run(async () => (await load()).backup, { long: true }))
+  program
+    .command('restore')
+    .argument('<file>', 'what "kith backup" wrote')
+    .description('make a new device of a backup, in an empty folder')
+    .action(run(async () => (await load()).restore, { long: true }))
 }
 
 function addCare(program: Command, run: Run): void {

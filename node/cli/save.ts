@@ -1,6 +1,7 @@
 /** Files that commands write for people: whole or not at all. */
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import process from 'node:process'
 
@@ -21,40 +22,49 @@ export async function saveNew(path: string, text: string | Uint8Array): Promise<
     await file.sync()
   } catch (cause) {
     const exists = (cause as NodeJS.ErrnoException).code === 'EEXIST'
-    const why = exists ? 'is there already' : 'cannot be written'
-    throw new NodeError('NODE_USAGE', `The file ${path} ${why}.`, {
-      cause,
-      hint: 'Nothing was changed. Name a new file in a folder that you may write to.',
-    })
+    throw cannotSave(path, exists ? 'is there already' : 'cannot be written', cause)
   }
 }
 
 /**
- * A new file that only this user can read, whole or not at all.
+ * A new file that only this user can read, whole or not at all, also where this process is killed.
  * @throws NodeError NODE_USAGE where there is one already; what the source throws
  */
-export async function saveStream(path: string, pieces: AsyncIterable<Uint8Array>): Promise<number> {
-  const file = await open(path, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
-    const why = cause.code === 'EEXIST' ? 'is there already' : 'cannot be written'
-    throw new NodeError('NODE_USAGE', `The file ${path} ${why}.`, {
-      cause,
-      hint: 'Nothing was changed. Name a new file in a folder that you may write to.',
-    })
+export async function saveStream(
+  path: string,
+  pieces: AsyncIterable<Uint8Array>,
+  onProgress: (bytes: number) => void = () => undefined,
+): Promise<number> {
+  if (existsSync(path)) throw cannotSave(path, 'is there already')
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`)
+  const file = await open(temporary, 'wx', 0o600).catch((cause: unknown) => {
+    throw cannotSave(path, 'cannot be written', cause)
   })
   let size = 0
   try {
     for await (const piece of pieces) {
       await file.writeFile(piece)
       size += piece.length
+      onProgress(size)
     }
     await file.sync()
-  } catch (error) {
-    await rm(path, { force: true })
-    throw error
+    // Unlike rename, link never replaces.
+    await link(temporary, path).catch((cause: NodeJS.ErrnoException) => {
+      const why = cause.code === 'EEXIST' ? 'is there already' : 'cannot be written'
+      throw cannotSave(path, why, cause)
+    })
   } finally {
     await file.close()
+    await rm(temporary, { force: true })
   }
   return size
+}
+
+function cannotSave(path: string, why: string, cause?: unknown): NodeError {
+  return new NodeError('NODE_USAGE', `The file ${path} ${why}.`, {
+    cause,
+    hint: 'Nothing was changed. Name a new file in a folder that you may write to.',
+  })
 }
 
 /** Replace or make a text file; an existing one keeps its mode. */

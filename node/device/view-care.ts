@@ -1,6 +1,6 @@
 /** The care side of `NodeView`: doctor, settings, events, and starting over. */
 import { newestWordMs } from '../../protocols/members/index.ts'
-import { equalBytes } from '../../protocols/wire/index.ts'
+import { equalBytes, toHex } from '../../protocols/wire/index.ts'
 import type { Check, NodeView } from '../api/view.ts'
 import { configRows } from '../config.ts'
 import { examine, type Patient } from '../services/doctor.ts'
@@ -50,6 +50,14 @@ function newsOf({ clock, peers }: DeviceBase, home: Home | undefined): number | 
   return Math.max(newestWordMs(members.ops, members.state, now), ...met)
 }
 
+/** It has a home's past, and that home never gave it a place. */
+function isRestored({ signer }: DeviceBase, home: Home | undefined): boolean {
+  if (home === undefined || home.members.self !== undefined) return false
+  const { devices, removed } = home.members.state
+  const key = toHex(signer.key)
+  return !devices.has(key) && !removed.has(key)
+}
+
 function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
   const { clock, config } = base
   return {
@@ -68,7 +76,8 @@ function patientOf(base: DeviceBase, home: () => Home | undefined): Patient {
           }
     },
     newsMs: () => newsOf(base, home()),
-    removed: () => home() !== undefined && home()?.members.self === undefined,
+    removed: () => home()?.members.state.removed.has(toHex(base.signer.key)) === true,
+    restored: () => isRestored(base, home()),
     mesh() {
       const current = home()
       if (current === undefined) return undefined

@@ -190,7 +190,8 @@ export function pairingView(
 ): PairingView {
   return {
     async openPairing(input) {
-      if (keeper.home() !== undefined) throw alreadyHome()
+      // One that knows a home, but has no place in it, such as one that was restored, can get one.
+      if (keeper.home()?.members.self !== undefined) throw alreadyHome()
       return candidate.open(input)
     },
     pairingStatus: async () => candidate.status(),

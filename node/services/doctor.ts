@@ -35,6 +35,8 @@ export interface Patient {
     | undefined
   /** The home removed this device. */
   removed(): boolean
+  /** It was restored from a backup, and the home does not know its key yet. */
+  restored(): boolean
   /** When an owner's word came last, UTC milliseconds; undefined where no such word is needed. */
   newsMs(): number | undefined
   readonly multicastWanted: boolean
@@ -99,6 +101,13 @@ function checkHome(patient: Patient): Check {
       'To use it again, reset it with "kith reset" and pair it anew with "kith pair".',
     )
   }
+  if (patient.restored()) {
+    return bad(
+      'home',
+      'This device was restored: it knows its home, but the home does not know it yet.',
+      'Pair it again: "kith pair" here, "kith add" on an owner’s device. Where there is no owner any more: kith recover.',
+    )
+  }
   if (patient.mesh() !== undefined) return ok('home', 'This device is in a home.')
   return bad(
     'home',
@@ -151,6 +160,7 @@ function checkPeers(patient: Patient): Check {
   if (mesh === undefined) return ok('peers', 'None without a home.')
   // The cause stands under "home" already; a firewall has no part in it.
   if (patient.removed()) return ok('peers', 'None: this device was removed from its home.')
+  if (patient.restored()) return ok('peers', 'None until it is paired again.')
   const total = mesh.connected + mesh.absent.length
   if (total === 0) return ok('peers', 'This is the only device of the home.')
   const names = (announced: boolean): string =>

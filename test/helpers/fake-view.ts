@@ -204,6 +204,9 @@ function answers(log: readonly EventView[], changed: () => Promise<void>): NodeV
     async *exportLogs() {
       yield new Uint8Array([1, 2, 3])
     },
+    async *backup() {
+      yield new Uint8Array([1, 2, 3])
+    },
     ...callAnswers(endless),
     ...updateAnswers(),
     power: async () => POWER,

@@ -23,7 +23,7 @@ const NOTHING = /^\b$/
 const PROTOCOL_BASE = String.raw`protocols\/(env|errors)\.ts`
 const PROTOCOL_INDEX = String.raw`protocols\/[a-z-]+\/index\.ts`
 /** Files of node/ itself, but for those that put the device together. */
-const BASE = String.raw`node\/(?!(main|node|index|migrations|release|verify|wake)\.ts)[a-z-]+\.ts`
+const BASE = String.raw`node\/(?!(main|node|index|backup|migrations|release|verify|wake)\.ts)[a-z-]+\.ts`
 const LIBP2P = String.raw`libp2p|@libp2p\/[a-z-]+|@chainsafe\/[a-z0-9-]+|@multiformats\/[a-z-]+`
 
 /** Any built-in module; any package but libp2p's, which belong to node/mesh. */
@@ -152,7 +152,7 @@ export const WALLS: readonly Wall[] = [
       PROTOCOL_BASE,
       BASE,
       String.raw`protocols\/(identity|telemetry|update)\/index\.ts`,
-      String.raw`node\/(main|release|verify|wake)\.ts`,
+      String.raw`node\/(backup|main|release|verify|wake)\.ts`,
       String.raw`node\/api\/.*`,
     ),
     packages: NO_LIBP2P,

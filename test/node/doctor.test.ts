@@ -34,6 +34,7 @@ function patient(changes: Partial<Patient> = {}): Patient {
     }),
     mesh: () => well,
     removed: () => false,
+    restored: () => false,
     newsMs: () => undefined,
     multicastWanted: true,
     port: 4646,
@@ -57,6 +58,7 @@ describe('doctor', () => {
     assert.deepEqual(await failing({ interfaces: () => ({}) }), ['address'])
     assert.deepEqual(await failing({ mesh: () => undefined }), ['home'])
     assert.deepEqual(await failing({ removed: () => true }), ['home'])
+    assert.deepEqual(await failing({ restored: () => true }), ['home'])
     assert.deepEqual(await failing({ mesh: () => ({ ...well, addresses: [] }) }), ['port'])
     assert.deepEqual(await failing({ port: 4647 }), ['port'])
     assert.deepEqual(await failing({ mesh: () => ({ ...well, multicast: false }) }), ['multicast'])

@@ -201,6 +201,7 @@ describe('a device without a home', () => {
     assert.ok(
       (await view.config()).some(({ key, source }) => key === 'mesh.port' && source === 'flag'),
     )
+    assert.ok((await all(view.backup(forever))).length >= 3)
     const answered = [
       'status',
       'devices',
@@ -210,6 +211,7 @@ describe('a device without a home', () => {
       'doctor',
       'config',
       'power',
+      'backup',
       'events',
       'reset',
       'createHome',
