@@ -9,6 +9,7 @@ import {
   parseTargetPath,
   readRepository,
   type RepositoryFiles,
+  type Role,
 } from './services/update/tuf/index.ts'
 import { openBlobs } from './storage/blobs.ts'
 
@@ -30,14 +31,33 @@ export async function publishInto(
 }
 
 export {
+  folderSource,
+  httpSource,
   initChannel,
   inspect,
+  listKeyFiles,
+  missingIn,
+  newUpdateKey,
   nextTargets,
+  readDraft,
   readMark,
+  readPublicKey,
+  refreshOnce,
+  rotation,
+  signDraftFolder,
   signMetadata,
   trustRoot,
+  writeDraft,
+  writeKeyFile,
+  writePublicKey,
 } from './services/update/tuf/index.ts'
-export type { Inspected, RepositoryFiles } from './services/update/tuf/index.ts'
+export type {
+  ChannelView,
+  Draft,
+  Inspected,
+  RepositoryFiles,
+  Role,
+} from './services/update/tuf/index.ts'
 
 /** The files of a channel that this machine's device keeps, and the indexes that it lists. */
 export interface KeptChannel extends RepositoryFiles {
@@ -45,6 +65,8 @@ export interface KeptChannel extends RepositoryFiles {
   builds(name: string): Promise<readonly OpenedIndex[]>
   /** The highest build that the name ever had, also of what was taken back; 0 where there was none. */
   lastBuild(name: string): number
+  /** Of its root in force. */
+  readonly keys: readonly { readonly role: Role; readonly id: string }[]
 }
 
 /** @throws TufError TUF_CHANNEL where there is no channel in the folder */
@@ -59,6 +81,7 @@ export async function readChannel(folder: string): Promise<KeptChannel> {
     })
   return {
     ...files,
+    keys: inspectMetadata(files.root).keys ?? [],
     lastBuild: (name) => Math.max(0, ...named(name)),
     async builds(name) {
       const found: OpenedIndex[] = []

@@ -15,6 +15,7 @@ export const channel = v.strictObject({ name: channelName, root: base64 })
 export const signed = v.strictObject({
   role: v.picklist(['targets', 'root']),
   file: base64,
+  targets: v.optional(base64),
   indexes: v.pipe(v.array(base64), v.maxLength(16)),
 })
 export const forgive = v.strictObject({ build })

@@ -64,6 +64,8 @@ export interface DeviceUpdateView {
   /** When it may go on by itself; of this device alone. */
   readonly until: number | null
   readonly from: readonly UpdateSourceView[]
+  /** What runs there and was found well; null where that is not known, or nothing is. */
+  readonly runs: { readonly version: string; readonly build: number } | null
 }
 
 export interface UpdateRingView {
@@ -140,6 +142,8 @@ export interface SignedInput {
   readonly role: 'targets' | 'root'
   /** The signed file, base64. */
   readonly file: string
+  /** With a root: the list of releases as its keys signed it, base64. */
+  readonly targets?: string | undefined
   /** Indexes of releases that it lists and the channel does not have, base64. */
   readonly indexes: readonly string[]
 }

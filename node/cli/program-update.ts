@@ -10,12 +10,15 @@ const CHANNEL_TEXT = 'where there are several'
 const KEYS = '--keys <dir>'
 const PASSPHRASE = '--passphrase-file <file>'
 const PASSPHRASE_TEXT = 'the passphrase of the keys; - for standard input'
+const OUT = '--out <dir>'
+const OUT_TEXT = 'write it there to be signed elsewhere, instead of signing here'
 const onOff = oneOf(['on', 'off'])
 
 export function addUpdates(program: Command, run: Run): void {
   const update = program.command('update').description('releases that spread from device to device')
   addMaking(program, update, run)
   addSigning(update, run)
+  addKeys(update, run)
   addSeeing(update, run)
   addDeciding(update, run)
   addFiles(update, run)
@@ -65,6 +68,7 @@ function addMaking(program: Command, update: Command, run: Run): void {
     .option(CHANNEL, CHANNEL_TEXT)
     .option(KEYS, 'where the keys are that sign releases')
     .option(PASSPHRASE, PASSPHRASE_TEXT)
+    .option(OUT, OUT_TEXT)
     .action(
       run(
         async () => {
@@ -78,11 +82,11 @@ function addMaking(program: Command, update: Command, run: Run): void {
 }
 
 function addSigning(update: Command, run: Run): void {
-  const load = async () => import('./commands/update-publish.ts')
+  const load = async () => import('./commands/update-sign.ts')
   const change = async () => import('./commands/update-change.ts')
   update
     .command('sign')
-    .argument('<file>', 'a list of releases or a root that waits for signatures')
+    .argument('<path>', 'a draft: its folder, or one file of it')
     .description('add signatures; needs neither network nor a running device')
     .option(KEYS, 'where the keys are')
     .option(CHANNEL, 'where the folder has keys of several channels')
@@ -97,13 +101,46 @@ function addSigning(update: Command, run: Run): void {
     .option(CHANNEL, CHANNEL_TEXT)
     .option(KEYS, 'where the keys are that sign releases')
     .option(PASSPHRASE, PASSPHRASE_TEXT)
+    .option(OUT, OUT_TEXT)
     .action(run(async () => (await change()).withdraw, { long: true }))
   update
     .command('submit')
-    .argument('[file]', 'the last one that this device wrote where none is given')
+    .argument('[path]', 'the last one that this device wrote where none is given')
     .description('hand in what has all its signatures')
     .option(CHANNEL, CHANNEL_TEXT)
     .action(run(async () => (await load()).submit))
+}
+
+function addKeys(update: Command, run: Run): void {
+  const load = async () => import('./commands/update-keys.ts')
+  const keys = update.command('keys').description('who may sign a channel')
+  keys
+    .command('new')
+    .argument('<role...>', 'root, targets, snapshot or timestamp')
+    .description('make keys, and files with their public halves; needs no running device')
+    .option('--channel <name>', 'its name', 'home')
+    .option(KEYS, 'where keys for root and targets go; others stay with this device')
+    .option('--out <dir>', 'where the public halves go; this folder where none is given')
+    .option('--encrypt', 'ask for a passphrase for the keys')
+    .option(PASSPHRASE, 'read it from a file; - for standard input')
+    .action(run(async () => (await load()).newKeys, { long: true }))
+  keys
+    .command('rotate')
+    .argument('[role...]', 'whose keys are replaced; where none is given, they last longer')
+    .description('change the keys of a channel; old and new root keys sign')
+    .option('--add <file>', 'a public key that may sign too; may be repeated', collect, [])
+    .option('--remove <id>', 'a key that may sign no longer; may be repeated', collect, [])
+    .option(CHANNEL, CHANNEL_TEXT)
+    .option(KEYS, 'where the keys are that sign the change')
+    .option('--new-keys <dir>', 'where new keys go; where the old ones are if none is given')
+    .option('--root-keys <n>', 'how many new root keys', count)
+    .option('--targets-keys <n>', 'how many new keys for releases', count)
+    .option('--root-threshold <k>', 'how many root keys must sign', count)
+    .option('--targets-threshold <k>', 'how many must sign a release', count)
+    .option('--encrypt', 'ask for a passphrase for new keys')
+    .option(PASSPHRASE, PASSPHRASE_TEXT)
+    .option(OUT, OUT_TEXT)
+    .action(run(async () => (await load()).rotate, { long: true }))
 }
 
 function versionIn(program: Command, options: object): string {
@@ -189,6 +226,15 @@ function addFiles(update: Command, run: Run): void {
     .argument('<file>')
     .description('what a key, a file of a channel or an index says; needs no running device')
     .action(run(async () => (await load()).inspect))
+  update
+    .command('check')
+    .argument('<where>', 'a folder with a channel, or its URL')
+    .description('judge a channel as a device does; needs no running device with --root or --pin')
+    .option('--root <file>', 'its first root')
+    .option('--pin <hash>', 'the hash of that')
+    .option(CHANNEL, 'whose root this home trusts')
+    .option('--memory <dir>', 'remember what was seen, as a device does')
+    .action(run(async () => (await import('./commands/update-check.ts')).check))
   update
     .command('trust')
     .argument('<file>', 'the first root of a channel, 1.root.json')

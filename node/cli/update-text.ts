@@ -49,10 +49,11 @@ export function statusText({ devices, rollout, channels }: UpdatesState, now: nu
   return [
     ...paused,
     table(
-      ['DEVICE', 'NAME', 'VERSION', 'PHASE', 'SINCE', 'FROM', ''],
+      ['DEVICE', 'NAME', 'RUNS', 'VERSION', 'PHASE', 'SINCE', 'FROM', ''],
       devices.map((one) => [
         one.self ? `${one.deviceName} (this)` : one.deviceName,
         one.name,
+        one.runs === null ? '-' : `${one.runs.version} (${one.runs.build})`,
         `${one.version} (${one.build})`,
         phaseText(one),
         ago(one.at, now),

@@ -149,7 +149,14 @@ export function joinUpdates(
   { members, incidents, updates: { updates } }: UpdatingHome,
   signal: AbortSignal,
 ): void {
-  members.events.on('change', () => void updates.look(), signal)
+  members.events.on(
+    'change',
+    () => {
+      updates.exchange.again()
+      void updates.look()
+    },
+    signal,
+  )
   updates.events.on('attack', ({ code, peer }) => incidents.attack(code, peer), signal)
   updates.events.on('refused', ({ code }) => incidents.attack(code), signal)
   updates.events.on(

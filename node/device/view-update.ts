@@ -47,15 +47,19 @@ export function updateView(base: DeviceBase, requireHome: () => Home): UpdateVie
       requireChannel(home, name)
       setUpdatePolicy(home, { channels: channels.filter((one) => one.name !== name), rollout })
     },
-    async acceptSigned(channel, { role, file, indexes }) {
+    async acceptSigned(channel, { role, file, targets, indexes }) {
       const home = requireHome()
       const { publisher, blobs } = home.updates
       requireChannel(home, channel)
       // Its chunks came by the hand of another process.
       await blobs.refresh()
       const draft = bytesOf(file)
-      if (role === 'root') await publisher.root(channel, draft)
-      else await publisher.targets(channel, { draft, indexes: indexes.map(bytesOf) })
+      if (role === 'root') {
+        await publisher.root(channel, {
+          draft,
+          targets: targets === undefined ? undefined : bytesOf(targets),
+        })
+      } else await publisher.targets(channel, { draft, indexes: indexes.map(bytesOf) })
       return channelView(home, channel)
     },
     async changeRollout(change) {
@@ -153,7 +157,8 @@ function deviceView(
   const self = equalBytes(report.device, signer.key)
   const here = self ? own.find(({ index }) => equalBytes(index, report.index)) : undefined
   // What this device does itself is known better than it was last said.
-  const { channel, name, version, build, index, phase, ring, percent, code, from } = here ?? report
+  const { channel, name, version, build, index, phase, ring, percent, code, from, runs } =
+    here ?? report
   return {
     device: peerIdOf(report.device),
     deviceName: nameOf(home, report.device),
@@ -170,6 +175,7 @@ function deviceView(
     code: code ?? null,
     ...waitingOf(here),
     from: from.map((one) => sourceView(home, one)),
+    runs: runs ?? null,
   }
 }
 

@@ -40,6 +40,9 @@ export type Phase = (typeof PHASES)[number]
 
 const source = record({ peer: field(1, id), bytes: field(2, uint(BOUNDS.maxReleaseBytes * 2)) })
 
+/** What was last found well there, whatever this report is about. */
+const running = record({ version: field(1, releaseVersion), build: field(2, uint(MAX_BUILD, 1)) })
+
 /** What is signed. SPEC.md "Report". */
 export const UpdateReportPayload = message(
   'update.report',
@@ -58,6 +61,7 @@ export const UpdateReportPayload = message(
     percent: optional(12, uint(100)),
     code: optional(13, matching(CODE, 64)),
     from: field(14, list(source, { max: BOUNDS.maxSources })),
+    runs: optional(15, running),
   },
   { maxBytes: BOUNDS.maxReportBytes, maxDepth: 3, maxItems: 128 },
 )

@@ -62,7 +62,8 @@ export async function startBroker(dir: string): Promise<Broker> {
   }
 }
 
-function makeCertificate(certFile: string, keyFile: string): void {
+/** For localhost, by openssl. */
+export function makeCertificate(certFile: string, keyFile: string): void {
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
   const name = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:::1']
   const files = ['-keyout', keyFile, '-out', certFile]

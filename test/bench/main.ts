@@ -29,6 +29,7 @@ const BENCHMARKS: Readonly<Record<string, (root: string, long: boolean) => Promi
   publish: async (root) => (await import('./publish.ts')).benchPublish(root),
   delta: async (root) => (await import('./delta.ts')).benchDelta(root),
   update: async (root) => (await import('./update.ts')).benchUpdate(root),
+  swarm: async (root) => (await import('./swarm.ts')).benchSwarm(root),
   footprint: async (root) => (await import('./footprint.ts')).benchFootprint(root),
 }
 

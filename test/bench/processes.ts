@@ -1,5 +1,5 @@
 /** Processes that a benchmark measures: started, talked to over IPC, looked at in /proc, stopped. */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import process from 'node:process'
@@ -20,13 +20,25 @@ interface Told {
 const STOP_WITHIN_MS = 10_000
 const ANSWER_WITHIN_MS = 120_000
 
+/** What a process is started with that is to be talked to. */
+export const WITH_MESSAGES: StdioOptions = ['ignore', 'inherit', 'inherit', 'ipc']
+
 /** `node ...args`, with a channel for messages. What it logs goes to our standard error. */
 export function startProcess(args: readonly string[], env: NodeJS.ProcessEnv = {}): Measured {
   const startedMs = performance.now()
   const child = spawn(process.execPath, args, {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    stdio: WITH_MESSAGES,
     env: { ...process.env, ...env },
   })
+  return measured(child, args.join(' '), startedMs)
+}
+
+/** A process that was started with `WITH_MESSAGES`. */
+export function measured(
+  child: ChildProcess,
+  name: string,
+  startedMs = performance.now(),
+): Measured {
   const told: Told[] = []
   let wake = (): void => undefined
   child.on('message', (message) => {
@@ -43,7 +55,7 @@ export function startProcess(args: readonly string[], env: NodeJS.ProcessEnv = {
       for (;;) {
         const at = told.findIndex((message) => message.type === type)
         if (at >= 0) return told.splice(at, 1)[0] as T
-        if (isGone(child) || late.aborted) throw new Error(`${args.join(' ')}: no ${type}`)
+        if (isGone(child) || late.aborted) throw new Error(`${name}: no ${type}`)
         await new Promise<void>((resolve) => {
           wake = resolve
         })

@@ -48,6 +48,7 @@ export const UPDATES: UpdatesState = {
       why: null,
       until: null,
       from: [{ device: '12D3KooWgarden', name: 'garden', bytes: 2_097_152 }],
+      runs: { version: '1.0.0', build: 1 },
     },
     {
       device: '12D3KooWgarden',
@@ -66,6 +67,7 @@ export const UPDATES: UpdatesState = {
       why: null,
       until: null,
       from: [],
+      runs: null,
     },
   ],
   installed: [{ name: 'app', version: '1.0.0', build: 1, previous: null }],

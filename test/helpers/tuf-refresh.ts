@@ -1,16 +1,16 @@
-/** One device that follows a channel over HTTP, as a process: `METADATA_DIR URL TARGETS_URL PIN NOW_MS`. */
+/** One device that follows a channel over HTTP, as a process: `MEMORY URL PIN NOW_MS`. */
 import process from 'node:process'
 
 import { TufError } from '../../node/services/update/tuf/errors.ts'
-import { refreshOnce } from '../../node/services/update/tuf/refresh-once.ts'
+import { httpSource, refreshOnce } from '../../node/services/update/tuf/refresh-once.ts'
 
-const [metadataDir = '', url = '', targetsUrl = '', pin = '', now = '0'] = process.argv.slice(2)
+const [memory = '', url = '', pin = '', now = '0'] = process.argv.slice(2)
 try {
   const view = await refreshOnce(
     {
-      metadataDir,
-      url,
-      targetsUrl,
+      memory,
+      channel: 'tuf',
+      source: httpSource(url),
       pin: new Uint8Array(Buffer.from(pin, 'hex')),
       time: () => ({ nowMs: Number(now), floorMs: 0, quality: 'synced' }),
     },

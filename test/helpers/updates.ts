@@ -166,6 +166,8 @@ class Neighbour implements Exchange {
     if (isNewer(report, this.#reports.get(key))) this.#reports.set(key, report)
   }
 
+  again(): void {}
+
   reports(): readonly UpdateReport[] {
     return [...this.#reports.values()]
   }

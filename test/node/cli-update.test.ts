@@ -42,9 +42,9 @@ describe('kith update', () => {
     assert.equal(code, 0)
     const rows = squeezed(stdout.replaceAll(/\d+ \S+ ago|now/g, 'T'))
     assert.deepEqual(rows, [
-      'DEVICE | NAME | VERSION | PHASE | SINCE | FROM',
-      'kitchen (this) | app | 2.0.0 (2) | fetching 40 % | T | garden 2.0 MiB',
-      'garden | app | 2.0.0 (2) | rolled-back | T | - | it was not well',
+      'DEVICE | NAME | RUNS | VERSION | PHASE | SINCE | FROM',
+      'kitchen (this) | app | 1.0.0 (1) | 2.0.0 (2) | fetching 40 % | T | garden 2.0 MiB',
+      'garden | app | - | 2.0.0 (2) | rolled-back | T | - | it was not well',
     ])
   })
 

@@ -190,10 +190,14 @@ it('refuses another list that the same keys signed under the same version', asyn
   await refusedBoth(device, channel, 'TUF_FORK')
 })
 
-it('refuses another timestamp under the same version', async () => {
+it('refuses another timestamp under the same version, but for one of the same snapshot', async () => {
   const { channel, device } = await started()
   await using _ = device
-  channel.putTimestamp({ version: channel.version.timestamp, days: 29 })
+  const version = channel.version.timestamp
+  channel.putTimestamp({ version, days: 29 })
+  await device.refresh(channel)
+  channel.putSnapshot()
+  channel.putTimestamp({ version })
   await refusedBoth(device, channel, 'TUF_FORK')
 })
 

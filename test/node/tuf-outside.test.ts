@@ -51,7 +51,7 @@ interface Said {
 }
 
 function run(nowMs = channel.nowMs): Promise<Said> {
-  const args = [join(dir, 'm'), `${url}/metadata`, `${url}/targets`, toHex(channel.pin), `${nowMs}`]
+  const args = [join(dir, 'm'), url, toHex(channel.pin), `${nowMs}`]
   return new Promise((resolve, reject) => {
     execFile(process.execPath, [PROGRAM, ...args], (_error, stdout, stderr) => {
       if (stdout === '') reject(new Error(stderr))

@@ -234,6 +234,7 @@ describe('a report about a release', () => {
     version: 'v'.repeat(32),
     seq: Number.MAX_SAFE_INTEGER,
     code: 'C'.repeat(64),
+    runs: { version: 'v'.repeat(32), build: 2 ** 32 - 1 },
   })
 
   it('comes back as it was, from whoever passes it on, and fits its bound at its longest', () => {

@@ -1,5 +1,4 @@
 /** Changes of a channel that are no release: taking one back, and trusting the channel no more. */
-import { mkdir, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 
 import { targetPath } from '../../../protocols/update/index.ts'
@@ -7,13 +6,13 @@ import { NodeError } from '../../errors.ts'
 import { printable } from '../../printable.ts'
 import type { Cli } from '../context.ts'
 import { confirm } from '../prompt.ts'
-import { saveNew } from '../save.ts'
 import { buildOf, channelOf, foldersOf } from '../update-place.ts'
-import { asking, handOver } from './update-publish.ts'
+import { handIn } from './update-sign.ts'
 
 interface WithdrawOptions {
   readonly channel?: string
   readonly keys?: string
+  readonly out?: string
   readonly passphraseFile?: string
 }
 
@@ -41,27 +40,15 @@ export async function withdraw(
   )
   const nowMs = cli.clock.now()
   const draft = door.nextTargets(repository.targets, { remove: [path], nowMs })
-  const place = join(folders.state, 'drafts', channel)
-  await rm(place, { recursive: true, force: true })
-  await mkdir(place, { recursive: true, mode: 0o700 })
-  const file = join(place, 'targets.json')
-  await saveNew(file, draft)
-  const { towards } = await door.signMetadata({
-    file,
-    keysFolder: resolve(options.keys ?? folders.keys),
-    ask: asking(cli, options),
-    channel,
-    root: repository.root,
-  })
-  const missing = Math.max(0, ...towards.map(({ need, have }) => need - have.length))
-  const about = { name, build, channel, path, withdrawn: missing === 0 }
-  if (missing > 0) {
-    cli.result({ ...about, draft: file }, () => `${missing} more signatures are needed.`)
-    cli.note(`kith update sign ${file} --keys DIR, then: kith update submit ${file}`)
-    return
-  }
-  await handOver(cli, channel, file)
-  cli.result(about, () => `${printable(path)} is taken back.`)
+  const done = await handIn(
+    cli,
+    { targets: draft, inForce: repository.root, indexes: [] },
+    { ...options, channel, keys: [resolve(options.keys ?? folders.keys)] },
+  )
+  const { published: withdrawn, ...rest } = done
+  cli.result({ name, build, channel, path, withdrawn, ...rest }, () =>
+    withdrawn ? `${printable(path)} is taken back.` : `${printable(path)} waits for signatures.`,
+  )
 }
 
 /** What is installed stays. */

@@ -1,6 +1,6 @@
-/** Channels and releases, made and signed by this process: `kith update init, publish, sign, submit`. */
-import { mkdir, readFile, readdir, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+/** Channels and releases, made and signed by this process: `kith update init, publish`. */
+import { mkdir, rm, stat } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
 
 import { systemRandom } from '../../env.ts'
 import { asError, NodeError } from '../../errors.ts'
@@ -9,7 +9,6 @@ import { targetPath } from '../../../protocols/update/index.ts'
 import type { KeptChannel, MadeRelease, MakeProgress, MakeSummary } from '../../release.ts'
 import type { UpdatesState } from '../../api/view.ts'
 import type { Cli } from '../context.ts'
-import { askSecret } from '../secret.ts'
 import {
   argsFrom,
   healthFrom,
@@ -19,7 +18,7 @@ import {
   type AboutOptions,
 } from '../update-options.ts'
 import { channelOf, foldersOf, progressLine, sizeText } from '../update-place.ts'
-import { readSecret, saveNew } from '../save.ts'
+import { handIn, newPassphrase } from './update-sign.ts'
 
 export interface InitOptions {
   readonly channel: string
@@ -74,21 +73,13 @@ export async function init(cli: Cli, options: InitOptions): Promise<void> {
   cli.note(`Keys that sign releases are in ${keysFolder}. Move them to a stick, and keep a copy.`)
 }
 
-async function newPassphrase(
-  cli: Cli,
-  { encrypt, passphraseFile }: InitOptions,
-): Promise<string | undefined> {
-  if (passphraseFile !== undefined) return readSecret(passphraseFile)
-  if (encrypt !== true) return undefined
-  return askSecret(cli, 'A passphrase for the keys')
-}
-
 export interface PublishOptions extends AboutOptions {
   readonly name?: string
   readonly build?: string
   readonly channel?: string
   readonly security?: boolean
   readonly best?: boolean
+  readonly out?: string
   readonly keys?: string
   readonly passphraseFile?: string
 }
@@ -113,30 +104,16 @@ export async function publish(
     add: [made.release.bytes],
     nowMs: cli.clock.now(),
   })
-  const place = join(folders.state, 'drafts', channel)
-  const file = await writeDraft(place, draft, made.release.bytes)
-  const signed = await door.signMetadata({
-    file,
-    keysFolder: resolve(options.keys ?? folders.keys),
-    ask: asking(cli, options),
-    channel,
-    root: repository.root,
-  })
   const { index } = made.release
+  const done = await handIn(
+    cli,
+    { targets: draft, inForce: repository.root, indexes: [made.release.bytes] },
+    { ...options, channel, keys: [resolve(options.keys ?? folders.keys)] },
+  )
   const { build } = index
-  const [towards] = signed.towards
-  const missing = (towards?.need ?? 1) - (towards?.have.length ?? 0)
   const about = { name, version, build, channel, path: targetPath(index), ...made.summary }
-  if (missing > 0) {
-    cli.result({ ...about, published: false, draft: file }, () => summaryText(made, made.summary))
-    cli.note(
-      `${missing} more ${missing === 1 ? 'signature is' : 'signatures are'} needed: kith update sign ${file} --keys DIR, then: kith update submit ${file}`,
-    )
-    return
-  }
-  await handOver(cli, channel, file)
-  cli.result({ ...about, published: true }, () => summaryText(made, made.summary))
-  cli.note('See how it spreads with: kith update status')
+  cli.result({ ...about, ...done }, () => summaryText(made, made.summary))
+  if (done.published) cli.note('See how it spreads with: kith update status')
 }
 
 interface Making {
@@ -213,82 +190,6 @@ function summaryText({ release: { index } }: MadeRelease, summary: MakeSummary):
     `Index ${summary.index}`,
   ]
   return lines.join('\n')
-}
-
-async function writeDraft(place: string, draft: Uint8Array, index: Uint8Array): Promise<string> {
-  await rm(place, { recursive: true, force: true })
-  await mkdir(place, { recursive: true, mode: 0o700 })
-  await saveNew(join(place, 'release.index'), index)
-  const file = join(place, 'targets.json')
-  await saveNew(file, draft)
-  return file
-}
-
-/** Give a signed file, with the indexes beside it, to the device. */
-export async function handOver(cli: Cli, channel: string, file: string): Promise<void> {
-  const place = dirname(file)
-  const names = (await readdir(place)).filter((name) => name.endsWith('.index'))
-  const indexes = await Promise.all(names.map((name) => readFile(join(place, name))))
-  const { inspect } = await import('../../release.ts')
-  const found = await inspect(file)
-  const role = found.kind === 'metadata' ? found.role : undefined
-  if (role !== 'targets' && role !== 'root')
-    throw usage(`${file} is no list of releases and no root.`)
-  await cli.client.acceptSigned(channel, {
-    role,
-    file: base64(await readFile(file)),
-    indexes: role === 'targets' ? indexes.map(base64) : [],
-  })
-}
-
-export interface SignOptions {
-  readonly keys?: string
-  readonly channel?: string
-  readonly root?: string
-  readonly passphraseFile?: string
-}
-
-/** Needs neither network nor a running device. */
-export async function sign(cli: Cli, file: string, options: SignOptions): Promise<void> {
-  const { signMetadata } = await import('../../release.ts')
-  const { channel, root } = options
-  const signed = await signMetadata({
-    file,
-    keysFolder: resolve(options.keys ?? foldersOf(cli).keys),
-    ask: asking(cli, options),
-    ...(channel === undefined ? {} : { channel }),
-    ...(root === undefined ? {} : { root: new Uint8Array(await readFile(root)) }),
-  })
-  const { role, version, signed: ids, towards } = signed
-  cli.result({ file, role, version, signed: ids, towards }, () =>
-    [
-      `Signed ${role} ${version} with ${ids.length} ${ids.length === 1 ? 'key' : 'keys'}.`,
-      ...towards.map(({ have, need }) => `${have.length} of ${need} signatures that are needed.`),
-    ].join('\n'),
-  )
-}
-
-/** A draft that has its signatures. */
-export async function submit(
-  cli: Cli,
-  file: string | undefined,
-  options: { readonly channel?: string },
-): Promise<void> {
-  const state = await cli.client.updates()
-  const channel = channelOf(state, options.channel, ({ signedHere }) => signedHere).name
-  const draft = file ?? join(foldersOf(cli).state, 'drafts', channel, 'targets.json')
-  await handOver(cli, channel, resolve(draft))
-  cli.result({ channel, file: draft }, () => `The channel ${channel} has it now.`)
-}
-
-/** Asks for a passphrase once. */
-export function asking(cli: Cli, { passphraseFile }: { readonly passphraseFile?: string }) {
-  let typed: Promise<string> | undefined
-  return async ({ path }: { readonly path: string }): Promise<string> => {
-    if (passphraseFile !== undefined) return readSecret(passphraseFile)
-    typed ??= askSecret(cli, `The passphrase of ${basename(path)}`)
-    return typed
-  }
 }
 
 function base64(bytes: Uint8Array): string {

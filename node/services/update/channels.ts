@@ -159,13 +159,13 @@ class FollowedChannels implements Channels {
     const client = this.client(channel)
     if (client === undefined)
       throw new TufError('TUF_CHANNEL', channel, 'the home does not trust it')
-    const before = versionOf(client.view())
+    const before = versionOf(client)
     try {
       const view = await client.refresh(fetch, signal)
       await then(client, view)
       return view
     } finally {
-      if (versionOf(client.view()) !== before) this.#changed(channel)
+      if (versionOf(client) !== before) this.#changed(channel)
     }
   }
 
@@ -240,8 +240,8 @@ class FollowedChannels implements Channels {
     for (const { name, timestamp } of channels) {
       const known = this.#followed.get(name)
       if (known === undefined) continue
-      const ours = known.client.view()?.roles.timestamp?.version ?? 0
-      if (timestamp > ours) void this.#deps.busy.hold(this.#refresh(name, known, peer))
+      if (timestamp > known.client.complete())
+        void this.#deps.busy.hold(this.#refresh(name, known, peer))
     }
   }
 
@@ -254,12 +254,12 @@ class FollowedChannels implements Channels {
     try {
       await this.#refreshFrom(channel, this.#from(peer), this.#signal)
     } catch (error) {
-      if (!this.#signal.aborted) this.#fault(channel, peer, error)
-      return
+      if (this.#signal.aborted) return
+      this.#fault(channel, peer, error)
     } finally {
       known.asking.delete(name)
     }
-    // It may have said something newer meanwhile.
+    // It may have said something newer meanwhile, and given up what it was asked for.
     if (this.#offeredBy(channel, peer) > offered) await this.#refresh(channel, known, peer)
   }
 
@@ -289,7 +289,7 @@ class FollowedChannels implements Channels {
   #announce(): void {
     const channels = [...this.#followed].map(([name, { client }]) => ({
       name,
-      timestamp: client.view()?.roles.timestamp?.version ?? 0,
+      timestamp: client.complete(),
     }))
     this.#exchange?.announce(channels)
   }
@@ -313,7 +313,7 @@ export function attackIn(error: unknown): string | undefined {
   return error instanceof WireError && error.code !== 'WIRE_CLOSED' ? error.code : undefined
 }
 
-function versionOf(view: ChannelView | undefined): string {
-  const { timestamp, root } = view?.roles ?? {}
-  return `${timestamp?.version} ${timestamp?.expiresMs} ${root?.version}`
+function versionOf(client: ChannelClient): string {
+  const { timestamp, root } = client.view()?.roles ?? {}
+  return `${timestamp?.version} ${timestamp?.expiresMs} ${root?.version} ${client.complete()}`
 }

@@ -107,6 +107,10 @@ class ExchangeNode implements Exchange {
     this.#tellOffer()
   }
 
+  again(): void {
+    this.#peers?.again()
+  }
+
   offers(): readonly ExchangeEvents['offer'][] {
     return [...this.#offers].map(([{ key }, { channels, indexes }]) => ({
       peer: key,

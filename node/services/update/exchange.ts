@@ -92,6 +92,8 @@ export interface Exchange extends AsyncDisposable {
   withdraw(release: Uint8Array): void
   /** Tell peers which metadata is here. */
   announce(channels: readonly ChannelOffer[]): void
+  /** Who may take part may have changed: peers that are not there are tried now, not in a while. */
+  again(): void
   /** What connected peers last offered, the latest of each. */
   offers(): readonly ExchangeEvents['offer'][]
   /**

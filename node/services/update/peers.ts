@@ -54,6 +54,8 @@ export interface PeersDeps {
 
 export interface Peers {
   links(): readonly Link[]
+  /** Who may take part may have changed: those that are not there are tried now. */
+  again(): void
   /** Resolves when every stream has ended, after the signal. */
   done(): Promise<void>
 }
@@ -71,6 +73,11 @@ interface Session {
   out: Half | undefined
   in: Half | undefined
   link: (Link & { readonly end: (error: Error) => void }) | undefined
+  /** Whether it was there since our stream was last opened. */
+  wasUp: boolean
+  /** How long to wait before our stream is opened again, and how that is cut short. */
+  waitMs: number
+  waiting: AbortController
 }
 
 interface Half {
@@ -110,6 +117,14 @@ class KeptStreams implements Peers {
     return [...this.#sessions.values()].flatMap(({ link }) => link ?? [])
   }
 
+  again(): void {
+    for (const session of this.#sessions.values()) {
+      if (session.link !== undefined) continue
+      session.waitMs = FIRST_WAIT_MS
+      session.waiting.abort()
+    }
+  }
+
   async done(): Promise<void> {
     await Promise.all(this.#running)
   }
@@ -127,6 +142,8 @@ class KeptStreams implements Peers {
     gone.addEventListener('abort', stopped, { once: true })
     session.in?.end(new Error('another stream'))
     session.in = half
+    // It is ready for ours now. What was broken off for a fault waits its time.
+    if (!session.wasUp) session.waiting.abort()
     this.#maybeUp(session)
     try {
       await Promise.race([stop.promise, this.#listen(session, channel)])
@@ -162,6 +179,9 @@ class KeptStreams implements Peers {
       out: undefined,
       in: undefined,
       link: undefined,
+      wasUp: false,
+      waitMs: FIRST_WAIT_MS,
+      waiting: new AbortController(),
     }
     this.#sessions.set(name, session)
     const running = this.#run(session).finally(() => this.#running.delete(running))
@@ -180,9 +200,10 @@ class KeptStreams implements Peers {
   async #run(session: Session): Promise<void> {
     const { clock, log } = this.#deps
     const until = AbortSignal.any([this.#signal, session.stop.signal])
-    let waitMs = FIRST_WAIT_MS
     while (!until.aborted) {
       const startedMs = clock.monotonic()
+      session.wasUp = false
+      session.waiting = new AbortController()
       try {
         if (this.#deps.allows(session.key)) await this.#keep(session, until)
       } catch (error) {
@@ -190,9 +211,10 @@ class KeptStreams implements Peers {
         log.debug({ peer: peerIdOf(session.key), err: error }, 'update stream broke off')
         this.#fault(session, error)
       }
-      if (clock.monotonic() - startedMs > LONGEST_WAIT_MS) waitMs = FIRST_WAIT_MS
-      await clock.sleep(waitMs, until).catch(() => undefined)
-      waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)
+      if (clock.monotonic() - startedMs > LONGEST_WAIT_MS) session.waitMs = FIRST_WAIT_MS
+      const wait = AbortSignal.any([until, session.waiting.signal])
+      await clock.sleep(session.waitMs, wait).catch(() => undefined)
+      session.waitMs = Math.min(2 * session.waitMs, LONGEST_WAIT_MS)
     }
     this.#broke(session, asError(until.reason))
     session.in?.end(asError(until.reason))
@@ -224,6 +246,9 @@ class KeptStreams implements Peers {
     if (session.link !== undefined || theirs === undefined || ours === undefined) return
     const link = createLink(session.key, ours, theirs)
     session.link = link
+    session.wasUp = true
+    // When it breaks, it waits its time again.
+    session.waiting = new AbortController()
     this.#deps.onUp(link)
     this.#waiting.get(session)?.(link)
     this.#waiting.delete(session)

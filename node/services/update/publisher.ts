@@ -12,6 +12,7 @@ import type { Channels } from './channels.ts'
 import {
   acceptRoot,
   acceptTargets,
+  catchUp,
   folderSource,
   openOnlineKeys,
   readRepository,
@@ -38,7 +39,10 @@ export interface Publisher {
     change: { readonly draft: Uint8Array; readonly indexes: readonly Uint8Array[] },
   ): Promise<void>
   /** @throws TufError */
-  root(channel: string, draft: Uint8Array): Promise<void>
+  root(
+    channel: string,
+    change: { readonly draft: Uint8Array; readonly targets?: Uint8Array | undefined },
+  ): Promise<void>
   signsFor(channel: string): Promise<boolean>
   /** Sign what has grown old, and take it up: at once, then every hour. */
   renew(): Promise<void>
@@ -63,7 +67,14 @@ class ChannelPublisher implements Publisher {
     this.#signal = signal
   }
 
-  async signsFor(channel: string): Promise<boolean> {
+  signsFor(channel: string): Promise<boolean> {
+    return this.#alone(async () => {
+      await this.#catchUp(channel)
+      return this.#signs(channel)
+    })
+  }
+
+  async #signs(channel: string): Promise<boolean> {
     try {
       await this.#keysOf(channel)
       return true
@@ -78,18 +89,27 @@ class ChannelPublisher implements Publisher {
     { draft, indexes }: { readonly draft: Uint8Array; readonly indexes: readonly Uint8Array[] },
   ): Promise<void> {
     return this.#alone(async () => {
+      await this.#catchUp(channel)
       const online = await this.#keysOf(channel)
       const nowMs = this.#deps.clock.now()
-      await acceptTargets({ folder: this.#folderOf(channel), draft, indexes, online, nowMs })
+      const bring = (sha256: string): Promise<Uint8Array | undefined> =>
+        this.#bring(channel, sha256)
+      const folder = this.#folderOf(channel)
+      await acceptTargets({ folder, draft, indexes, bring, online, nowMs })
       await this.#takeUp(channel)
     })
   }
 
-  root(channel: string, draft: Uint8Array): Promise<void> {
+  root(
+    channel: string,
+    { draft, targets }: { readonly draft: Uint8Array; readonly targets?: Uint8Array | undefined },
+  ): Promise<void> {
     return this.#alone(async () => {
+      await this.#catchUp(channel)
       const online = await openOnlineKeys(this.#deps.online, draft)
       const nowMs = this.#deps.clock.now()
-      await acceptRoot({ folder: this.#folderOf(channel), draft, online, nowMs })
+      const folder = this.#folderOf(channel)
+      await acceptRoot({ folder, draft, online, nowMs, ...(targets && { targets }) })
       await this.#takeUp(channel)
     })
   }
@@ -115,7 +135,8 @@ class ChannelPublisher implements Publisher {
   }
 
   async #renewOne(channel: string): Promise<void> {
-    if (!(await this.signsFor(channel))) return
+    await this.#catchUp(channel)
+    if (!(await this.#signs(channel))) return
     const days = this.#deps.timestampDays(channel)
     await renewChannel({
       folder: this.#folderOf(channel),
@@ -129,6 +150,31 @@ class ChannelPublisher implements Publisher {
   async #takeUp(channel: string): Promise<void> {
     const source = folderSource(this.#folderOf(channel))
     await this.#deps.channels.takeFrom(channel, source, this.#signal)
+  }
+
+  /** Others may have signed since; and a device that was given keys begins with what it knows. */
+  async #catchUp(channel: string): Promise<void> {
+    const client = this.#deps.channels.client(channel)
+    const view = client?.view()
+    if (client === undefined || view === undefined) return
+    const root = await client.file(`${view.roles.root?.version}.root.json`)
+    if (root === undefined || view.roles.timestamp?.version !== client.complete()) return
+    const isOurs = await openOnlineKeys(this.#deps.online, root).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof TufError) return false
+        throw error
+      },
+    )
+    if (isOurs) await catchUp(this.#folderOf(channel), view, (name) => client.file(name))
+  }
+
+  /** An index from neighbours: what another device published is not all here. */
+  async #bring(channel: string, sha256: string): Promise<Uint8Array | undefined> {
+    const { channels } = this.#deps
+    const release = channels.view(channel)?.releases.find((one) => one.sha256 === sha256)
+    if (release === undefined) return undefined
+    return (await channels.index(channel, release, this.#signal))?.bytes
   }
 
   async #keysOf(channel: string): Promise<OnlineKeys> {

@@ -1,6 +1,6 @@
 /** What the pursuit of one name works with, what is said of it, and how long a failure lasts. */
 import type { OpenedIndex, UpdateReport } from '../../../protocols/update/index.ts'
-import { equalBytes, toHex } from '../../../protocols/wire/index.ts'
+import { equalBytes, fromHex, toHex } from '../../../protocols/wire/index.ts'
 import type { Busy } from './busy.ts'
 import type { Channels } from './channels.ts'
 import type { FetchProgress } from './exchange.ts'
@@ -82,5 +82,43 @@ export function installableOf({ id, index }: OpenedIndex): Installable {
 /** Whether the second says what the first did. */
 export function sameWord(a: Progress | undefined, b: Progress): boolean {
   const fields = ['build', 'phase', 'ring', 'percent', 'code'] as const
-  return a !== undefined && equalBytes(a.index, b.index) && fields.every((key) => a[key] === b[key])
+  return (
+    a !== undefined &&
+    equalBytes(a.index, b.index) &&
+    a.runs?.build === b.runs?.build &&
+    fields.every((key) => a[key] === b[key])
+  )
+}
+
+/** What is said about a release here, after what was said `before`. */
+export function progressOf(
+  { channel, release, from }: At,
+  said: Said,
+  {
+    before,
+    installed,
+  }: { readonly before: Progress | undefined; readonly installed: Installable | undefined },
+): Progress {
+  const { name, version, build } = release
+  const index = fromHex(idOf(release))
+  const same = before !== undefined && equalBytes(before.index, index)
+  const found = from?.list() ?? []
+  const known = found.length === 0 && same ? before.from : found
+  const runs = installed && { version: installed.version, build: installed.build }
+  return { channel, name, version, build, index, from: known, ...said, ...(runs && { runs }) }
+}
+
+/** The last word once more, where it stays and what runs is another. */
+export function saidAgain(
+  last: UpdateReport | undefined,
+  { runs }: Progress,
+): Progress | undefined {
+  if (last === undefined || last.runs?.build === runs?.build) return undefined
+  const { device: _, bytes: __, seq: ___, at: ____, clock: _____, ...said } = last
+  return { ...said, runs }
+}
+
+/** Whether what is installed was said. What was said of a newer one that was ill stays. */
+export function isSaid(last: UpdateReport | undefined, { build }: Installable): boolean {
+  return last?.runs?.build === build && (last.build !== build || last.phase === 'healthy')
 }

@@ -9,7 +9,7 @@ import {
   type OpenedIndex,
   type UpdateReport,
 } from '../../../protocols/update/index.ts'
-import { equalBytes, fromHex, toHex } from '../../../protocols/wire/index.ts'
+import { equalBytes, toHex } from '../../../protocols/wire/index.ts'
 import { asError } from '../../errors.ts'
 import { createNeed, type Need } from './busy.ts'
 import { decideHere, heldWords, UNFETCHED, wantedOf } from './choice.ts'
@@ -20,7 +20,10 @@ import {
   codeOf,
   idOf,
   installableOf,
+  isSaid,
+  progressOf,
   retryOf,
+  saidAgain,
   sameWord,
   UNKNOWN,
   type At,
@@ -88,7 +91,7 @@ export class Track {
 
   async rollback(signal: AbortSignal): Promise<InstallOutcome> {
     const outcome = await this.#deps.installs.rollback(this.name, signal)
-    this.#ended(outcome, new Sources(), 'ROLLBACK_BY_HAND')
+    await this.#ended(outcome, new Sources(), 'ROLLBACK_BY_HAND')
     void this.look()
     return outcome
   }
@@ -202,7 +205,7 @@ export class Track {
     if (!isStaged) await alone(() => this.#stage(work, release))
     this.#tellOf(work, { phase: 'installed', ring })
     const outcome = await installs.switch(this.name, this.#signal)
-    this.#ended(outcome, work.from)
+    await this.#ended(outcome, work.from)
     await dropFile(this.#deps, work.opened.id)
     this.#again = true
     return undefined
@@ -219,22 +222,22 @@ export class Track {
   async #resume(): Promise<void> {
     const outcome = await this.#deps.installs.resume(this.name, this.#signal)
     this.#resumed = true
-    if (outcome !== undefined && outcome.what !== 'staged') this.#ended(outcome, new Sources())
+    if (outcome !== undefined && outcome.what !== 'staged')
+      await this.#ended(outcome, new Sources())
   }
 
   /** It has what it should have. */
   #settled(channel: string | undefined): undefined {
     const { installed } = this.#state
     if (installed === undefined || channel === undefined) return undefined
-    const last = this.#lastWord()
-    // What was said of a newer one that was ill stays said.
-    const said = last !== undefined && (last.build !== installed.build || last.phase === 'healthy')
-    if (!said) this.#tellOf({ channel, release: installed }, { phase: 'healthy' })
+    if (!isSaid(this.#lastWord(), installed))
+      this.#tellOf({ channel, release: installed }, { phase: 'healthy' })
     return undefined
   }
 
-  #ended(outcome: InstallOutcome, from: Sources, code?: string): void {
+  async #ended(outcome: InstallOutcome, from: Sources, code?: string): Promise<void> {
     const { release, what } = outcome
+    this.#state = await this.#deps.installs.state(this.name)
     const channel = this.#deps.channelOf(release.name)
     const at = { channel: channel ?? 'home', release, from }
     if (what === 'installed') this.#tellOf(at, { phase: 'healthy' })
@@ -313,14 +316,8 @@ export class Track {
     this.#note(this.#progressOf(at, said))
   }
 
-  #progressOf({ channel, release, from }: At, said: Said): Progress {
-    const { name, version, build } = release
-    const index = fromHex(idOf(release))
-    const before = this.#progress
-    const same = before !== undefined && equalBytes(before.index, index)
-    const found = from?.list() ?? []
-    const known = found.length === 0 && same ? before.from : found
-    return { channel, name, version, build, index, from: known, ...said }
+  #progressOf(at: At, said: Said): Progress {
+    return progressOf(at, said, { before: this.#progress, installed: this.#state.installed })
   }
 
   #note(progress: Progress): void {
@@ -328,6 +325,8 @@ export class Track {
     this.#progress = progress
     if (isNews) this.#toldMs = this.#deps.clock.monotonic()
     this.#deps.onProgress(progress, isNews)
+    const again = isNews ? undefined : saidAgain(this.#lastWord(), progress)
+    if (again !== undefined) this.#deps.onProgress(again, true)
   }
 
   /** That a newer build was ill stays said: it holds up the others. An owner who pins knows better. */

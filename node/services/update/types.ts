@@ -114,7 +114,11 @@ export interface Progress {
   /** When it may go on by itself; UTC milliseconds. */
   readonly untilMs?: number | undefined
   readonly from: readonly Source[]
+  /** What was last found well here; undefined where nothing is installed. */
+  readonly runs?: Running | undefined
 }
+
+export type Running = Pick<Installable, 'version' | 'build'>
 
 export interface UpdatesEvents extends Record<string, unknown> {
   progress: Progress

@@ -253,12 +253,13 @@ class UpdateService implements Updates {
 
   #noted(progress: Progress, isNews: boolean): void {
     if (!isNews) return
-    const { why: _, untilMs: __, ring, percent, code, ...rest } = progress
+    const { why: _, untilMs: __, ring, percent, code, runs, ...rest } = progress
     const report = this.#file?.seal({
       ...rest,
       ...(ring === undefined ? {} : { ring }),
       ...(percent === undefined ? {} : { percent }),
       ...(code === undefined ? {} : { code }),
+      ...(runs === undefined ? {} : { runs }),
     })
     if (report !== undefined) {
       this.exchange.report(report)

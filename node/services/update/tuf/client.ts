@@ -24,7 +24,7 @@ import {
 } from './listing.ts'
 import { DAY_MS, openMetadata, readPlain, sha256Hex, TUF_LIMITS } from './metadata.ts'
 import { freshTrust, openTrustStore, type Trust, type TrustStore } from './trust-store.ts'
-import { follow, type Source, type Work } from './verify.ts'
+import { follow, isComplete, type Source, type Work } from './verify.ts'
 
 /**
  * A file of a channel as TUF names it, from somewhere: `3.root.json`, `timestamp.json`,
@@ -63,11 +63,15 @@ export interface ChannelClient {
   refresh(fetch: FetchFile, signal: AbortSignal): Promise<ChannelView>
   /** The index of a listed release, verified, from disk or from `fetch`. @throws TufError */
   index(release: Release, fetch: FetchFile | undefined, signal: AbortSignal): Promise<Uint8Array>
-  /** A file for others; undefined where it is not had. */
+  /** A file for others, of what is complete; undefined where it is not had. */
   file(name: string): Promise<Uint8Array | undefined>
+  /** Version of the timestamp of what is complete, and so can be handed on; 0 before that. */
+  complete(): number
 }
 
 const DEADLINE_MS = 30_000
+/** Complete sets of files that others are given. */
+const SERVED = 2
 const INDEX_FOLDER = 'indexes'
 
 /** @throws TufError TUF_STORE, NodeError NODE_DENIED */
@@ -91,6 +95,8 @@ class Client implements ChannelClient {
   readonly #options: ChannelClientOptions
   readonly #store: TrustStore
   #trust: Trust | undefined
+  /** What others are given, newest first: a device in the middle of a refresh still asks for the one before. */
+  #served: readonly Trust[]
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -101,6 +107,7 @@ class Client implements ChannelClient {
     this.#options = options
     this.#store = store
     this.#trust = trust
+    this.#served = trust !== undefined && isComplete(trust) ? [trust] : []
   }
 
   view(): ChannelView | undefined {
@@ -142,10 +149,20 @@ class Client implements ChannelClient {
   }
 
   file(name: string): Promise<Uint8Array | undefined> {
-    if (this.#trust === undefined) return Promise.resolve(undefined)
-    if (!name.includes('/')) return Promise.resolve(metadataIn(this.#trust, name))
+    if (!name.includes('/')) {
+      for (const trust of this.#served) {
+        const found = metadataIn(trust, name)
+        if (found !== undefined) return Promise.resolve(found)
+      }
+      return Promise.resolve(undefined)
+    }
     const release = this.view()?.releases.find((one) => indexFile(one) === name)
     return release === undefined ? Promise.resolve(undefined) : this.#keptIndex(release)
+  }
+
+  complete(): number {
+    const timestamp = this.#served[0]?.timestamp
+    return timestamp === undefined ? 0 : readPlain('timestamp', timestamp).version
   }
 
   async #keptIndex({ sha256, length }: Release): Promise<Uint8Array | undefined> {
@@ -173,6 +190,7 @@ class Client implements ChannelClient {
     const next = { ...trust, seenMs }
     await this.#store.write(next)
     this.#trust = next
+    if (isComplete(next)) this.#served = [next, ...this.#served].slice(0, SERVED)
     await this.#forget(before, next)
   }
 

@@ -1,19 +1,18 @@
 /**
- * Follow a channel once over HTTP, with a folder as the only memory: the verifying part of a device on
- * its own, for people who serve a channel and for tests that attack it from outside.
+ * Follow a channel once, from a folder or over HTTP, with a folder as the only memory: the verifying
+ * part of a device on its own, for people who serve a channel and for tests that attack it.
  */
 import { systemClock, type Clock } from '../../../env.ts'
 import { openChannelClient, type FetchFile } from './client.ts'
 import { TufError } from './errors.ts'
+import { placeOf } from './folder.ts'
 import type { ChannelView, TufTime } from './listing.ts'
 
 export interface RefreshOnce {
   /** Kept between runs; made where it is missing, mode 0700. */
-  readonly metadataDir: string
-  /** Folder of the metadata. */
-  readonly url: string
-  /** Folder of the targets; where it is not given, indexes are not fetched. */
-  readonly targetsUrl?: string
+  readonly memory: string
+  readonly channel: string
+  readonly source: FetchFile
   /** SHA-256 of the first root, 32 bytes. */
   readonly pin: Uint8Array
   readonly clock?: Clock
@@ -22,27 +21,26 @@ export interface RefreshOnce {
 
 /** What the channel offers now, its indexes fetched and verified. @throws TufError */
 export async function refreshOnce(options: RefreshOnce, signal: AbortSignal): Promise<ChannelView> {
-  const { metadataDir, url, targetsUrl, pin, clock = systemClock } = options
+  const { memory, channel, source, pin, clock = systemClock } = options
   const client = await openChannelClient({
-    folder: metadataDir,
-    channel: 'tuf',
+    folder: memory,
+    channel,
     pin,
     clock,
     time: options.time ?? (() => ({ nowMs: clock.now(), floorMs: 0, quality: 'unsynced' })),
   })
-  const view = await client.refresh(httpSource(url), signal)
-  if (targetsUrl === undefined) return view
+  const view = await client.refresh(source, signal)
   for (const release of view.releases.filter(({ conflict }) => !conflict)) {
-    await client.index(release, httpSource(targetsUrl), signal)
+    await client.index(release, source, signal)
   }
   return view
 }
 
-/** Files below a URL. What is not there is undefined; redirects are not followed. */
+/** A channel's folder below a URL. What is not there is undefined; redirects are not followed. */
 export function httpSource(url: string): FetchFile {
   const base = url.endsWith('/') ? url : `${url}/`
   return async (_channel, file, _maxBytes, signal) => {
-    const path = file.split('/').map(encodeURIComponent).join('/')
+    const path = placeOf(file).map(encodeURIComponent).join('/')
     const response = await fetch(new URL(path, base), { signal, redirect: 'error' })
     if (response.status === 404 || response.status === 403) {
       await response.body?.cancel()

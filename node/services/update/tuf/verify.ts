@@ -104,7 +104,10 @@ async function followTimestamp(
   const fresh = openMetadata('timestamp', bytes)
   verifying('timestamp', () => store.root.verifyDelegate('timestamp', fresh))
   if (known !== undefined && fresh.signed.version === known.signed.version) {
-    if (!fresh.signed.equals(known.signed)) throw new TufError('TUF_FORK', 'timestamp')
+    // Two devices may sign the same anew at once: what counts is which snapshot they name.
+    if (!fresh.signed.snapshotMeta.equals(known.signed.snapshotMeta)) {
+      throw new TufError('TUF_FORK', 'timestamp')
+    }
     // tuf-js looks at the expiry of one that it has only when a snapshot comes.
     if (known.signed.isExpired(new Date(referenceMs)))
       throw new TufError('TUF_EXPIRED', 'timestamp')
@@ -172,6 +175,20 @@ async function followTargets(
   conclude(signed)
   const seen = witness(work.trust.witness, listedIn(signed), signed.version)
   work.trust = { ...work.trust, targets: bytes, witness: seen }
+}
+
+/** Whether the newest timestamp, its snapshot and that one's list are all there. */
+export function isComplete({ timestamp, snapshot, targets }: Trust): boolean {
+  if (timestamp === undefined || snapshot === undefined || targets === undefined) return false
+  const listed = openMetadata('timestamp', timestamp).signed.snapshotMeta
+  const list = openMetadata('snapshot', snapshot).signed.meta['targets.json']
+  return (
+    listed.version === readPlain('snapshot', snapshot).version &&
+    isExact(snapshot, listed) &&
+    list !== undefined &&
+    list.version === readPlain('targets', targets).version &&
+    isExact(targets, list)
+  )
 }
 
 function signedBy(store: TrustedMetadataStore, targets: Uint8Array): boolean {
