@@ -3,7 +3,7 @@ import { isTable, NodeError, type Clock, type GatewayDevice } from '../node/inde
 import type { Bridge } from './bridge.ts'
 import type { DownlinkCounts } from './downlink.ts'
 import type { Answers } from './local.ts'
-import type { Refusal } from './policy.ts'
+import type { Refusal } from './policy-rights.ts'
 import type { SinkState } from './outbox/outbox.ts'
 import { previewOf, type Preview } from './samples.ts'
 

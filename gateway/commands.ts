@@ -18,7 +18,8 @@ import type { DrillResult, GatewayStatus } from './answers.ts'
 import { readGatewayText } from './config.ts'
 import type { EgressDay } from './ledger/ledger.ts'
 import { askGateway, gatewaySocket } from './local.ts'
-import { policyOf, type Refusal } from './policy.ts'
+import { policyOf } from './policy.ts'
+import type { Refusal } from './policy-rights.ts'
 import type { Preview, SinkPreview } from './samples.ts'
 
 export async function up(cli: Cli, { set }: { readonly set: readonly string[] }): Promise<void> {

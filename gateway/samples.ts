@@ -5,7 +5,8 @@
 import type { GatewayDeviceFacts } from '../node/index.ts'
 import type { GatewaySettings } from './config.ts'
 import type { Directory } from './directory.ts'
-import { policyOf, type Refusal } from './policy.ts'
+import { policyOf } from './policy.ts'
+import type { Refusal } from './policy-rights.ts'
 import type { OutItem, Sample, SinkDevice } from './sinks/sink.ts'
 
 export interface SinkPreview {
