@@ -1,6 +1,6 @@
 /** What `kith gateway` can ask a gateway that runs, and the answers. */
 import { isTable, NodeError, type Clock, type GatewayDevice } from '../node/index.ts'
-import type { Bridge } from './bridge.ts'
+import { aboutGateway, type Bridge } from './bridge.ts'
 import type { DownlinkCounts } from './downlink.ts'
 import type { Answers } from './local.ts'
 import type { Refusal } from './policy-rights.ts'
@@ -48,12 +48,11 @@ interface Deps {
 }
 
 const MAX_DRILL_MS = 3_600_000
-const PREVIEW_MS = 10_000
 
 export function answersOf(deps: Deps): Answers {
   return {
     status: () => statusOf(deps),
-    policy: (_body, signal) => preview(deps, signal),
+    policy: () => preview(deps),
     egress: () => deps.bridge.egress(),
     drill: (body, signal) => drill(deps, body, signal),
   }
@@ -109,15 +108,14 @@ function stateOf(
   return down === undefined ? 'runs' : 'away'
 }
 
-async function preview({ device, bridge }: Deps, signal: AbortSignal): Promise<Preview> {
-  const until = AbortSignal.any([signal, AbortSignal.timeout(PREVIEW_MS)])
-  return previewOf({
+async function preview({ device, bridge }: Deps): Promise<Preview> {
+  return await previewOf({
     settings: bridge.rules.now(),
     signed: device.policy().caps,
     devices: device.devices(),
     directory: bridge.directory,
     known: bridge.known(),
-    sampleOf: (name, items, devices) => bridge.sampleOf(name, { items, devices }, until),
+    gateway: aboutGateway(device),
   })
 }
 

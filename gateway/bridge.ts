@@ -19,7 +19,7 @@ import { openDirectory, type Directory } from './directory.ts'
 import { createDownlink, type Downlink } from './downlink.ts'
 import { follow } from './follow.ts'
 import { readingItem } from './forward.ts'
-import { createInForce, type InForce } from './in-force.ts'
+import { createInForce } from './in-force.ts'
 import { keepForwarding } from './keep-forwarding.ts'
 import { openLedger, type EgressDay, type Ledger } from './ledger/ledger.ts'
 import { openOutbox, type Outbox } from './outbox/outbox.ts'
@@ -27,7 +27,7 @@ import type { Policy } from './policy.ts'
 import { watchRules, type Rules } from './rules.ts'
 import { runSinks, type RunningSinks } from './sinks-up.ts'
 import { startSink } from './sinks/index.ts'
-import type { OutItem, Sample, Sink, SinkDevice } from './sinks/sink.ts'
+import type { OutItem, Sink, SinkDeps } from './sinks/sink.ts'
 
 export interface BridgeDeps {
   readonly device: GatewayDevice
@@ -47,16 +47,9 @@ export interface Bridge extends AsyncDisposable {
   policy(): Policy
   /** The last reading of each sensor. */
   known(): readonly OutItem[]
-  /** What these would be in the words of a sink; one that does not run is made and left again. */
-  sampleOf(name: string, of: Sampled, signal: AbortSignal): Promise<readonly Sample[]>
   /** Readings that came since the start. */
   taken(): number
   egress(): readonly EgressDay[]
-}
-
-interface Sampled {
-  readonly items: readonly OutItem[]
-  readonly devices: readonly SinkDevice[]
 }
 
 /** Sensors of which the last reading is kept. */
@@ -123,32 +116,11 @@ async function assemble(deps: BridgeDeps, scope: Scope, signal: AbortSignal): Pr
     known: seen.known,
     taken: seen.count,
     egress: () => (device.home() === undefined ? [] : ledger().egress()),
-    sampleOf: (name, of, end) => sampleOf({ sinks, inForce, make }, name, of, end),
     async [Symbol.asyncDispose]() {
       await scope[Symbol.asyncDispose]()
       await directory.save().catch(() => undefined)
     },
   }
-}
-
-interface Makers {
-  readonly sinks: RunningSinks
-  readonly inForce: InForce
-  readonly make: (settings: SinkSettings, signal: AbortSignal) => Promise<Sink>
-}
-
-async function sampleOf(
-  { sinks, inForce, make }: Makers,
-  name: string,
-  { items, devices }: Sampled,
-  signal: AbortSignal,
-): Promise<readonly Sample[]> {
-  const running = sinks.get(name)
-  if (running !== undefined) return running.sample(items, devices)
-  const settings = inForce.settings().sinks.find((one) => one.name === name)
-  if (settings === undefined) throw new Error(`there is no sink ${name}`)
-  await using still = await make(settings, signal)
-  return still.sample(items, devices)
 }
 
 interface Stores {
@@ -210,17 +182,21 @@ function sinkDeps(
   { device, clock, random, log }: BridgeDeps,
   sink: string,
   { downlink, folder, ledger }: SinkParts,
-): Parameters<typeof startSink>[1] {
-  const self = device.devices().find((one) => one.self)
+): SinkDeps {
   return {
     clock,
     random,
     log: log.child({ sink }),
     meter: ledger().meter(sink),
-    gateway: { id: device.id, name: self?.name ?? 'gateway', version: device.version },
+    gateway: aboutGateway(device),
     folder: join(folder, `sink-${sink}`),
     ask: (wanted) => downlink.ask(sink, wanted, new AbortController().signal),
   }
+}
+
+export function aboutGateway(device: GatewayDevice): SinkDeps['gateway'] {
+  const self = device.devices().find((one) => one.self)
+  return { id: device.id, name: self?.name ?? 'gateway', version: device.version }
 }
 
 async function saveOften(
