@@ -56,6 +56,7 @@ export function leasesOf(node: Node, log: Logger, signal: AbortSignal): GatewayL
       wanted = names
       current?.service.want(names)
     },
+    wants: (name) => wanted.includes(name),
     progress: (of) => void (progress = of),
     holds: (name) => current?.service.holds(name) ?? false,
     holder(name) {

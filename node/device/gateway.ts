@@ -122,6 +122,7 @@ export interface GatewayLeases {
   readonly events: Emitter<GatewayLeaseEvents>
   /** The names for which this gateway would send. */
   want(names: readonly string[]): void
+  wants(name: string): boolean
   /** Whether this gateway is the one, at this moment. */
   holds(name: string): boolean
   /** The one, as far as it is known here. */
