@@ -54,6 +54,7 @@ export function answersOf(deps: Deps): Answers {
     status: () => statusOf(deps),
     policy: () => preview(deps),
     egress: () => deps.bridge.egress(),
+    verify: () => deps.bridge.verify(),
     drill: (body, signal) => drill(deps, body, signal),
   }
 }

@@ -21,6 +21,7 @@ import { follow } from './follow.ts'
 import { readingItem } from './forward.ts'
 import { createInForce } from './in-force.ts'
 import { keepForwarding } from './keep-forwarding.ts'
+import type { Verified } from './ledger/chain.ts'
 import { openLedger, type EgressDay, type Ledger } from './ledger/ledger.ts'
 import { openOutbox, type Outbox } from './outbox/outbox.ts'
 import type { Policy } from './policy.ts'
@@ -50,6 +51,8 @@ export interface Bridge extends AsyncDisposable {
   /** Readings that came since the start. */
   taken(): number
   egress(): readonly EgressDay[]
+  /** @throws NodeError NODE_NO_HOME */
+  verify(): Verified
 }
 
 /** Sensors of which the last reading is kept. */
@@ -116,6 +119,7 @@ async function assemble(deps: BridgeDeps, scope: Scope, signal: AbortSignal): Pr
     known: seen.known,
     taken: seen.count,
     egress: () => (device.home() === undefined ? [] : ledger().egress()),
+    verify: () => ledger().verify(),
     async [Symbol.asyncDispose]() {
       await scope[Symbol.asyncDispose]()
       await directory.save().catch(() => undefined)
@@ -134,7 +138,7 @@ async function openStores(
   rules: Rules,
   scope: Scope,
 ): Promise<Stores> {
-  const sign = device.sign.bind(device)
+  const [sign, opened] = [device.sign.bind(device), device.opened.bind(device)]
   const outbox = await scope.use('outbox', () =>
     openOutbox(
       { path: join(folder, 'outbox.db'), maxBytes: rules.now().outbox.maxBytes },
@@ -142,10 +146,11 @@ async function openStores(
     ),
   )
   // Opened with the first sink: its rows are signed, for which there must be a home.
-  let opened: Ledger | undefined
-  const ledger = (): Ledger => (opened ??= openLedger(join(folder, 'ledger.db'), { clock, sign }))
+  let only: Ledger | undefined
+  const ledger = (): Ledger =>
+    (only ??= openLedger(join(folder, 'ledger.db'), { clock, sign, opened }))
   await scope.use('ledger', () => ({
-    [Symbol.asyncDispose]: async () => opened?.[Symbol.asyncDispose](),
+    [Symbol.asyncDispose]: async () => only?.[Symbol.asyncDispose](),
   }))
   return { outbox, ledger }
 }

@@ -11,11 +11,13 @@ import {
   parseDuration,
   printable,
   settingFlags,
+  Stopped,
   table,
   type Cli,
 } from '../node/index.ts'
 import type { DrillResult, GatewayStatus } from './answers.ts'
 import { readGatewayText } from './config.ts'
+import type { Verified } from './ledger/chain.ts'
 import type { EgressDay } from './ledger/ledger.ts'
 import { askGateway, gatewaySocket } from './local.ts'
 import { policyOf } from './policy.ts'
@@ -56,9 +58,10 @@ function statusText({ gateway, home, sinks, refusals, fault, signed }: GatewaySt
     String(dropped),
     String(aside),
   ])
-  const away = sinks.flatMap(({ sink, why }) =>
-    why === undefined ? [] : [printable(`${sink}: ${why}`)],
-  )
+  const away = sinks.flatMap(({ sink, why, state, holder }) => [
+    ...(why === undefined ? [] : [printable(`${sink}: ${why}`)]),
+    ...(state === 'stands-by' ? [printable(`${sink}: ${holder ?? 'nobody yet'} sends`)] : []),
+  ])
   return [
     printable(home === null ? 'This gateway has no home yet.' : `${gateway}, gateway of ${home}`),
     signed.length === 0
@@ -81,9 +84,23 @@ function refusalLines(refusals: readonly Refusal[]): string[] {
   )
 }
 
-export async function egress(cli: Cli): Promise<void> {
+export async function egress(cli: Cli, { verify }: { readonly verify?: true }): Promise<void> {
+  if (verify === true) return await verifyEgress(cli)
   const days = await ask<readonly EgressDay[]>(cli, 'egress')
   cli.result(days, () => egressText(days))
+}
+
+/** Exit 1 where something is wrong. */
+async function verifyEgress(cli: Cli): Promise<void> {
+  const verified = await ask<Verified>(cli, 'verify')
+  cli.result(verified, () => verifiedText(verified))
+  if (verified.problem !== undefined) throw new Stopped(EXIT.failed)
+}
+
+function verifiedText({ rows, first, last, hash, kills, problem }: Verified): string {
+  if (problem !== undefined) return printable(`Wrong, after ${rows} good rows: ${problem}`)
+  const missing = kills === 0 ? '' : `\nUp to a second is missing before each of ${kills} kills.`
+  return `Rows ${first} to ${last} are signed by this gateway, in order, and say what is told.${missing}\nThe last has the hash ${hash}`
 }
 
 function egressText(days: readonly EgressDay[]): string {

@@ -134,12 +134,12 @@ describe('a gateway between a home and a broker', needs('namespaces', 'mosquitto
 
   /** When nothing more leaves. */
   async function quiet(): Promise<number> {
-    let before = await outside()
+    let last = await outside()
     let since = performance.now()
     return await until('nothing more leaves', NOTICE_LIMIT_MS, async () => {
       const now = await outside()
-      if (now !== before) since = performance.now()
-      before = now
+      if (now !== last) since = performance.now()
+      last = now
       return performance.now() - since > QUIET_MS && now
     })
   }
