@@ -27,6 +27,7 @@ import { openOutbox, type Outbox } from './outbox/outbox.ts'
 import type { Policy } from './policy.ts'
 import { watchRules, type Rules } from './rules.ts'
 import { runSinks, type RunningSinks } from './sinks-up.ts'
+import { createTurns } from './turns.ts'
 import { startSink } from './sinks/index.ts'
 import type { OutItem, Sink, SinkDeps } from './sinks/sink.ts'
 
@@ -87,8 +88,12 @@ async function assemble(deps: BridgeDeps, scope: Scope, signal: AbortSignal): Pr
   const make = (settings: SinkSettings, end: AbortSignal): Promise<Sink> =>
     startSink(settings, sinkDeps(deps, settings.name, { downlink, folder, ledger }), end)
   const devices = (): ReturnType<GatewayDevice['devices']> => device.devices()
+  const turns = createTurns(
+    { leases: device.leases, outbox, clock, onChange: () => inForce.renew() },
+    until,
+  )
   const sinks = await scope.use('sinks', () =>
-    runSinks({ log, directory, devices, policy, start: make, outbox }, until),
+    runSinks({ log, directory, devices, policy, start: make, outbox, turns }, until),
   )
   inForce.onChange((settings) => void sinks.apply(settings).catch(() => undefined))
   inForce.renew(rules.now())

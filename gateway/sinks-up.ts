@@ -1,7 +1,7 @@
 /**
  * The sinks that run: those that the rules name and to which something may leave. A sink whose settings
- * change is stopped and started anew; one to which nothing may leave any more is stopped, and opens no
- * connection. Changes are made one after the other.
+ * change is stopped and started anew; one to which nothing may leave any more, or to which another
+ * gateway of the home sends, is stopped, and opens no connection. Changes are made one after the other.
  */
 import { asError, type GatewayDeviceFacts, type Logger } from '../node/index.ts'
 import type { GatewaySettings } from './config.ts'
@@ -23,6 +23,15 @@ export interface SinksDeps {
     ): AsyncDisposable
     keepOnly(sinks: readonly string[]): void
   }
+  readonly turns: Turns
+}
+
+/** Among the gateways of a home, one at a time sends to a sink. */
+export interface Turns {
+  /** Those to which this gateway would send. */
+  want(sinks: readonly SinkSettings[]): void
+  /** Whether it is the one. */
+  has(sink: SinkSettings): boolean
 }
 
 export interface RunningSinks extends AsyncDisposable {
@@ -102,7 +111,10 @@ class Sinks implements RunningSinks {
 
   async #settle(): Promise<void> {
     if (this.#wanted === undefined || this.#signal.aborted) return
-    const use = this.#isCut ? [] : this.#wanted.filter(({ name }) => this.#isUsed(name))
+    const { turns } = this.#deps
+    const used = this.#wanted.filter(({ name }) => this.#isUsed(name))
+    turns.want(used)
+    const use = this.#isCut ? [] : used.filter((one) => turns.has(one))
     await this.#stopOthers(use)
     for (const one of use) if (!this.#running.has(one.name)) await this.#start(one)
     for (const name of this.#faults.keys()) {
@@ -124,7 +136,7 @@ class Sinks implements RunningSinks {
     for (const [name, { settings }] of this.#running) {
       const now = use.find((one) => one.name === name)
       // What it was told is taken back first, such as entries that others keep of a removed device.
-      if (now === undefined && !this.#isCut) await this.#tell()
+      if (!this.#isUsed(name)) await this.#tell()
       if (now === undefined || JSON.stringify(now) !== settings) await this.#stop(name)
     }
   }
