@@ -1,6 +1,7 @@
 /** What the commands of the gateway do. Only `up` runs anything; the others ask what runs. */
 import { readFile } from 'node:fs/promises'
 import process from 'node:process'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import {
   confirm,
@@ -15,9 +16,10 @@ import {
   table,
   type Cli,
 } from '../node/index.ts'
-import type { DrillResult, GatewayStatus } from './answers.ts'
+import type { GatewayStatus } from './answers.ts'
 import { readGatewayText } from './config.ts'
 import type { Verified } from './ledger/chain.ts'
+import type { DrillResult } from './drill.ts'
 import type { EgressDay } from './ledger/ledger.ts'
 import { askGateway, gatewaySocket } from './local.ts'
 import { policyOf } from './policy.ts'
@@ -237,8 +239,15 @@ export async function drill(cli: Cli, options: { readonly internet?: unknown }):
   if (ms === undefined) {
     throw new NodeError('NODE_USAGE', 'Say for how long, like --no-internet 2m.')
   }
-  cli.note(`The gateway's outside is cut for ${String(text)}.`)
-  const result = await ask<DrillResult>(cli, 'drill', { ms })
+  cli.note(`The outside of this gateway is cut for ${String(text)}.`)
+  const [found, api] = await Promise.all([
+    ask<DrillResult>(cli, 'drill', { ms }),
+    localApi(cli, ms / 2),
+  ])
+  const said = 'the local API of this device'
+  const result = api
+    ? { ...found, worked: [...found.worked, said] }
+    : { ...found, stopped: [...found.stopped, said] }
   cli.result(result, () =>
     [
       result.stopped.length === 0 ? 'Nothing stopped.' : 'Stopped:',
@@ -247,4 +256,15 @@ export async function drill(cli: Cli, options: { readonly internet?: unknown }):
       ...result.worked.map((one) => printable(`  ${one}`)),
     ].join('\n'),
   )
+}
+
+/** Whether it answers, asked in the middle of the drill. */
+async function localApi(cli: Cli, afterMs: number): Promise<boolean> {
+  try {
+    await sleep(afterMs, undefined, { signal: cli.signal })
+    await cli.client.status()
+    return true
+  } catch {
+    return false
+  }
 }

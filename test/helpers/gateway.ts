@@ -70,7 +70,7 @@ export async function gatewayHome(dirs: Folders, rules: string): Promise<Gateway
   const stop = new AbortController()
   stack.defer(() => stop.abort(new Error('over')))
   const door = gatewayOf(gate.node, { version: '1.0.0', log }, stop.signal)
-  const device = { ...door, ended: gate.reset, [Symbol.asyncDispose]: gate.stop }
+  const device = { ...door, ended: gate.reset, [Symbol.asyncDispose]: () => gate.stop() }
   const rulesPath = join(other, 'gateway.toml')
   const write = (text: string): Promise<void> =>
     writeFile(rulesPath, `${mqttSink(broker.port)}${text}`)
