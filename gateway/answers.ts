@@ -1,18 +1,22 @@
 /** What `kith gateway` can ask a gateway that runs, and the answers. */
-import { isTable, NodeError, type Clock, type GatewayDevice } from '../node/index.ts'
-import type { Bridge } from './bridge.ts'
+import type { Clock, GatewayDevice } from '../node/index.ts'
+import { aboutGateway, type Bridge } from './bridge.ts'
 import type { DownlinkCounts } from './downlink.ts'
+import { createDrill } from './drill.ts'
 import type { Answers } from './local.ts'
-import type { Refusal } from './policy.ts'
+import type { Refusal } from './policy-rights.ts'
 import type { SinkState } from './outbox/outbox.ts'
 import { previewOf, type Preview } from './samples.ts'
+import { isShared } from './turns.ts'
 
 export interface SinkStatus {
   readonly sink: string
   readonly type: string
-  /** `idle`: nothing may leave to it. */
-  readonly state: 'runs' | 'away' | 'idle' | 'fault'
+  /** `idle`: nothing may leave to it. `stands-by`: another gateway of the home sends, or will. */
+  readonly state: 'runs' | 'away' | 'stands-by' | 'idle' | 'fault'
   readonly why?: string
+  /** Name of the gateway that sends, this one too; absent where none does or it is not known. */
+  readonly holder?: string
   readonly waiting: number
   readonly waitingBytes: number
   readonly oldestMs?: number
@@ -34,28 +38,19 @@ export interface GatewayStatus {
   readonly sinks: readonly SinkStatus[]
 }
 
-export interface DrillResult {
-  readonly ms: number
-  /** What did not work, all of it outside the home. */
-  readonly stopped: readonly string[]
-  readonly worked: readonly string[]
-}
-
 interface Deps {
   readonly device: GatewayDevice
   readonly bridge: Bridge
   readonly clock: Clock
 }
 
-const MAX_DRILL_MS = 3_600_000
-const PREVIEW_MS = 10_000
-
 export function answersOf(deps: Deps): Answers {
   return {
     status: () => statusOf(deps),
-    policy: (_body, signal) => preview(deps, signal),
+    policy: () => preview(deps),
     egress: () => deps.bridge.egress(),
-    drill: (body, signal) => drill(deps, body, signal),
+    verify: () => deps.bridge.verify(),
+    drill: createDrill(deps),
   }
 }
 
@@ -67,11 +62,15 @@ function statusOf({ device, bridge }: Deps): GatewayStatus {
     const fault = bridge.sinks.faults().get(name)
     const asked = bridge.downlink.counts().get(name)
     const why = fault ?? state?.down
+    const holder = isShared({ type }) ? device.leases.holder(name)?.name : undefined
+    const runs = bridge.sinks.names().includes(name)
+    const now = stateOf(runs, fault, state?.down)
     return {
       sink: name,
       type,
-      state: stateOf(bridge.sinks.names().includes(name), fault, state?.down),
+      state: now === 'idle' && device.leases.wants(name) ? 'stands-by' : now,
       ...(why === undefined ? {} : { why }),
+      ...(holder === undefined ? {} : { holder }),
       ...countsOf(state),
       ...(asked === undefined ? {} : { asked }),
     }
@@ -109,49 +108,13 @@ function stateOf(
   return down === undefined ? 'runs' : 'away'
 }
 
-async function preview({ device, bridge }: Deps, signal: AbortSignal): Promise<Preview> {
-  const until = AbortSignal.any([signal, AbortSignal.timeout(PREVIEW_MS)])
-  return previewOf({
+async function preview({ device, bridge }: Deps): Promise<Preview> {
+  return await previewOf({
     settings: bridge.rules.now(),
     signed: device.policy().caps,
     devices: device.devices(),
     directory: bridge.directory,
     known: bridge.known(),
-    sampleOf: (name, items, devices) => bridge.sampleOf(name, { items, devices }, until),
+    gateway: aboutGateway(device),
   })
-}
-
-/** Cuts what is outside of the home for a while, and tells what that stopped. */
-async function drill(
-  { device, bridge, clock }: Deps,
-  body: unknown,
-  signal: AbortSignal,
-): Promise<DrillResult> {
-  const ms = isTable(body) ? body['ms'] : undefined
-  if (typeof ms !== 'number' || !Number.isInteger(ms) || ms < 1000 || ms > MAX_DRILL_MS) {
-    throw new NodeError('NODE_USAGE', 'A drill takes from 1s to 1h.')
-  }
-  const running = bridge.sinks.names()
-  const before = bridge.taken()
-  await bridge.sinks.cut(true)
-  try {
-    await clock.sleep(ms, signal)
-  } finally {
-    await bridge.sinks.cut(false)
-  }
-  const taken = bridge.taken() - before
-  const there = device.devices().filter(({ state, self }) => !self && state !== 'lost')
-  const lost = device.devices().filter(({ state }) => state === 'lost')
-  return {
-    ms,
-    stopped: [
-      ...running.map((name) => `sink ${name}: nothing left; what came waits in the outbox`),
-      ...lost.map(({ name }) => `${name} is lost`),
-    ],
-    worked: [
-      `the mesh: ${there.length} other devices of the home are there`,
-      `readings: ${taken} came over the mesh meanwhile`,
-      'the device, its local API and its pairing',
-    ],
-  }
 }

@@ -10,21 +10,26 @@ import {
   Scope,
   type Clock,
   type GatewayDevice,
+  type GatewayReading,
   type Logger,
   type Random,
 } from '../node/index.ts'
-import { NO_RULES, type GatewaySettings } from './config.ts'
 import type { SinkSettings } from './config-sinks.ts'
 import { openDirectory, type Directory } from './directory.ts'
 import { createDownlink, type Downlink } from './downlink.ts'
-import { forward, readingItem } from './forward.ts'
+import { follow } from './follow.ts'
+import { readingItem } from './forward.ts'
+import { createInForce } from './in-force.ts'
+import { keepForwarding } from './keep-forwarding.ts'
+import type { Verified } from './ledger/chain.ts'
 import { openLedger, type EgressDay, type Ledger } from './ledger/ledger.ts'
 import { openOutbox, type Outbox } from './outbox/outbox.ts'
-import { policyOf, type Policy } from './policy.ts'
+import type { Policy } from './policy.ts'
 import { watchRules, type Rules } from './rules.ts'
 import { runSinks, type RunningSinks } from './sinks-up.ts'
+import { createTurns } from './turns.ts'
 import { startSink } from './sinks/index.ts'
-import type { OutItem, Sample, Sink, SinkDevice } from './sinks/sink.ts'
+import type { OutItem, Sink, SinkDeps } from './sinks/sink.ts'
 
 export interface BridgeDeps {
   readonly device: GatewayDevice
@@ -44,123 +49,136 @@ export interface Bridge extends AsyncDisposable {
   policy(): Policy
   /** The last reading of each sensor. */
   known(): readonly OutItem[]
-  /** What these would be in the words of a sink; one that does not run is made and left again. */
-  sampleOf(name: string, of: Sampled, signal: AbortSignal): Promise<readonly Sample[]>
   /** Readings that came since the start. */
   taken(): number
   egress(): readonly EgressDay[]
-}
-
-interface Sampled {
-  readonly items: readonly OutItem[]
-  readonly devices: readonly SinkDevice[]
+  /** @throws NodeError NODE_NO_HOME */
+  verify(): Verified
 }
 
 /** Sensors of which the last reading is kept. */
 const MAX_KNOWN = 2000
 const SAVE_MS = 5000
-const AGAIN_MS = 5000
 
 export async function startBridge(deps: BridgeDeps, signal: AbortSignal): Promise<Bridge> {
-  const { device, clock, log, dataDir } = deps
   const scope = new Scope()
-  const until = AbortSignal.any([signal, scope.signal])
-  const folder = join(dataDir, 'gateway')
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
-    const state = { settings: NO_RULES, policy: policyOf(NO_RULES, [], []) }
-    const known = new Map<string, OutItem>()
-    const directory = await openDirectory(join(folder, 'sensors.json'), log)
-    let taken = 0
-    let parts: { readonly sinks: RunningSinks } | undefined
-    const renew = (settings: GatewaySettings = state.settings): void => {
-      state.settings = settings
-      const before = state.policy.refusals.map(({ why }) => why)
-      state.policy = policyOf(settings, device.policy().caps, device.devices())
-      // Without a home there is nobody to sign, and no device that a rule could name.
-      if (device.home() !== undefined) tellRefusals(state.policy, before, log)
-      void parts?.sinks.apply(settings).catch(() => undefined)
-    }
-    const rules = await watchRules(deps.rulesPath, { clock, log, onChange: renew }, until)
-    const outbox = await scope.use('outbox', () =>
-      openOutbox(
-        { path: join(folder, 'outbox.db'), maxBytes: rules.now().outbox.maxBytes },
-        { clock, random: deps.random, log, sign: device.sign.bind(device) },
-      ),
-    )
-    // Opened with the first sink: its rows are signed, for which there must be a home.
-    let opened: Ledger | undefined
-    const ledger = (): Ledger =>
-      (opened ??= openLedger(join(folder, 'ledger.db'), { clock, sign: device.sign.bind(device) }))
-    await scope.use('ledger', () => ({
-      [Symbol.asyncDispose]: async () => opened?.[Symbol.asyncDispose](),
-    }))
-    const downlink = createDownlink({ clock, log, policy: () => state.policy, device })
-    const make = (settings: SinkSettings, end: AbortSignal): Promise<Sink> =>
-      startSink(settings, sinkDeps(deps, settings.name, { downlink, folder, ledger }), end)
-    const sinks = await scope.use('sinks', () =>
-      runSinks(
-        {
-          log,
-          directory,
-          devices: () => device.devices(),
-          policy: () => state.policy,
-          start: make,
-          outbox,
-        },
-        until,
-      ),
-    )
-    parts = { sinks }
-    renew(rules.now())
-    follow({ device, directory, clock, renew }, until)
-    const onReading = (reading: Parameters<typeof readingItem>[0]): void => {
-      const key = `${reading.deviceId}/${reading.sensor}`
-      if (known.has(key) || known.size < MAX_KNOWN) known.set(key, readingItem(reading))
-      taken++
-      if (directory.see(reading)) renew()
-    }
-    await scope.use('forwarding', () =>
-      keepForwarding(
-        {
-          clock,
-          log,
-          deliveries: (cursor, end) => device.deliveries(cursor, end),
-          policy: () => state.policy,
-          outbox,
-          onReading,
-          hasHome: () => device.home() !== undefined,
-        },
-        signal,
-      ),
-    )
-    void saveOften(directory, deps, until)
-    return {
-      rules,
-      outbox,
-      sinks,
-      downlink,
-      directory,
-      policy: () => state.policy,
-      known: () => [...known.values()],
-      taken: () => taken,
-      egress: () => (device.home() === undefined ? [] : ledger().egress()),
-      async sampleOf(name, { items, devices }, end) {
-        const running = sinks.get(name)
-        if (running !== undefined) return running.sample(items, devices)
-        const settings = state.settings.sinks.find((one) => one.name === name)
-        if (settings === undefined) throw new Error(`there is no sink ${name}`)
-        await using still = await make(settings, end)
-        return still.sample(items, devices)
-      },
-      async [Symbol.asyncDispose]() {
-        await scope[Symbol.asyncDispose]()
-        await directory.save().catch(() => undefined)
-      },
-    }
+    return await assemble(deps, scope, signal)
   } catch (error) {
     await scope[Symbol.asyncDispose]()
     throw error
+  }
+}
+
+async function assemble(deps: BridgeDeps, scope: Scope, signal: AbortSignal): Promise<Bridge> {
+  const { device, clock, log } = deps
+  const until = AbortSignal.any([signal, scope.signal])
+  const folder = join(deps.dataDir, 'gateway')
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const inForce = createInForce({ device, log })
+  const directory = await openDirectory(join(folder, 'sensors.json'), log)
+  const rules = await watchRules(
+    deps.rulesPath,
+    { clock, log, onChange: (settings) => inForce.renew(settings) },
+    until,
+  )
+  const { outbox, ledger } = await openStores(deps, folder, rules, scope)
+  const policy = (): Policy => inForce.policy()
+  const downlink = createDownlink({ clock, log, policy, device })
+  const make = (settings: SinkSettings, end: AbortSignal): Promise<Sink> =>
+    startSink(settings, sinkDeps(deps, settings.name, { downlink, folder, ledger }), end)
+  const devices = (): ReturnType<GatewayDevice['devices']> => device.devices()
+  const turns = createTurns(
+    { leases: device.leases, outbox, clock, onChange: () => inForce.renew() },
+    until,
+  )
+  const sinks = await scope.use('sinks', () =>
+    runSinks({ log, directory, devices, policy, start: make, outbox, turns }, until),
+  )
+  inForce.onChange((settings) => void sinks.apply(settings).catch(() => undefined))
+  inForce.renew(rules.now())
+  follow({ device, directory, clock, renew: () => inForce.renew() }, until)
+  const seen = createSeen(directory, () => inForce.renew())
+  await scope.use('forwarding', () =>
+    keepForwarding(
+      {
+        clock,
+        log,
+        deliveries: (cursor, end) => device.deliveries(cursor, end),
+        policy,
+        outbox,
+        onReading: seen.take,
+        hasHome: () => device.home() !== undefined,
+      },
+      signal,
+    ),
+  )
+  void saveOften(directory, deps, until)
+  return {
+    rules,
+    outbox,
+    sinks,
+    downlink,
+    directory,
+    policy,
+    known: seen.known,
+    taken: seen.count,
+    egress: () => (device.home() === undefined ? [] : ledger().egress()),
+    verify: () => ledger().verify(),
+    async [Symbol.asyncDispose]() {
+      await scope[Symbol.asyncDispose]()
+      await directory.save().catch(() => undefined)
+    },
+  }
+}
+
+interface Stores {
+  readonly outbox: Outbox
+  readonly ledger: () => Ledger
+}
+
+async function openStores(
+  { clock, random, log, device }: BridgeDeps,
+  folder: string,
+  rules: Rules,
+  scope: Scope,
+): Promise<Stores> {
+  const [sign, opened] = [device.sign.bind(device), device.opened.bind(device)]
+  const outbox = await scope.use('outbox', () =>
+    openOutbox(
+      { path: join(folder, 'outbox.db'), maxBytes: rules.now().outbox.maxBytes },
+      { clock, random, log, sign },
+    ),
+  )
+  // Opened with the first sink: its rows are signed, for which there must be a home.
+  let only: Ledger | undefined
+  const ledger = (): Ledger =>
+    (only ??= openLedger(join(folder, 'ledger.db'), { clock, sign, opened }))
+  await scope.use('ledger', () => ({
+    [Symbol.asyncDispose]: async () => only?.[Symbol.asyncDispose](),
+  }))
+  return { outbox, ledger }
+}
+
+interface Seen {
+  readonly take: (reading: GatewayReading) => void
+  readonly known: () => readonly OutItem[]
+  readonly count: () => number
+}
+
+/** Readings as they come: the last of each sensor, and how many. */
+function createSeen(directory: Directory, renew: () => void): Seen {
+  const known = new Map<string, OutItem>()
+  let count = 0
+  return {
+    take(reading) {
+      const key = `${reading.deviceId}/${reading.sensor}`
+      if (known.has(key) || known.size < MAX_KNOWN) known.set(key, readingItem(reading))
+      count++
+      if (directory.see(reading)) renew()
+    },
+    known: () => [...known.values()],
+    count: () => count,
   }
 }
 
@@ -174,105 +192,21 @@ function sinkDeps(
   { device, clock, random, log }: BridgeDeps,
   sink: string,
   { downlink, folder, ledger }: SinkParts,
-): Parameters<typeof startSink>[1] {
-  const self = device.devices().find((one) => one.self)
+): SinkDeps {
   return {
     clock,
     random,
     log: log.child({ sink }),
     meter: ledger().meter(sink),
-    gateway: { id: device.id, name: self?.name ?? 'gateway', version: device.version },
+    gateway: aboutGateway(device),
     folder: join(folder, `sink-${sink}`),
     ask: (wanted) => downlink.ask(sink, wanted, new AbortController().signal),
   }
 }
 
-/** Sentences that were not said before. */
-function tellRefusals(policy: Policy, before: readonly string[], log: Logger): void {
-  for (const { rule, sink, why } of policy.refusals) {
-    if (!before.includes(why)) log.warn({ rule, sink, why }, 'a rule is not in force')
-  }
-}
-
-interface FollowDeps {
-  readonly device: GatewayDevice
-  readonly directory: Directory
-  readonly clock: Clock
-  readonly renew: () => void
-}
-
-/** What the home changes: devices, names, signatures. */
-function follow({ device, directory, clock, renew }: FollowDeps, signal: AbortSignal): void {
-  const describe = (id: string): void => {
-    void device.describe(id, signal).then(
-      (model) => {
-        directory.describe(id, model)
-        renew()
-      },
-      // It is away, or tells nothing: asked again when it is back.
-      () => undefined,
-    )
-  }
-  const { events } = device
-  events.on(
-    'device',
-    ({ id, state, self, dueAtMs }) => {
-      if (state === 'asleep' && dueAtMs !== undefined) directory.sleeps(id, dueAtMs - clock.now())
-      if (state === 'online' && !self) describe(id)
-      renew()
-    },
-    signal,
-  )
-  events.on(
-    'removed',
-    ({ id }) => {
-      directory.forget(id)
-      renew()
-    },
-    signal,
-  )
-  const describeAll = (): void => {
-    for (const { id, self, state } of device.devices()) {
-      if (!self && state === 'online') describe(id)
-    }
-  }
-  events.on(
-    'policy',
-    () => {
-      renew()
-      // Devices describe what the asker may use, which is another now.
-      describeAll()
-    },
-    signal,
-  )
-  events.on('home', () => renew(), signal)
-  describeAll()
-}
-
-/** A home may come later; what fails is begun again from what the outbox has. */
-function keepForwarding(
-  deps: Parameters<typeof forward>[0] & { readonly hasHome: () => boolean },
-  signal: AbortSignal,
-): AsyncDisposable {
-  const stop = new AbortController()
-  const until = AbortSignal.any([signal, stop.signal])
-  const run = async (): Promise<void> => {
-    while (!until.aborted) {
-      try {
-        if (deps.hasHome()) await forward(deps, until)
-      } catch (error) {
-        deps.log.error({ why: asError(error).message }, 'readings could not be taken, trying again')
-      }
-      await deps.clock.sleep(deps.hasHome() ? AGAIN_MS : AGAIN_MS / 5, until).catch(() => undefined)
-    }
-  }
-  const running = run()
-  return {
-    async [Symbol.asyncDispose]() {
-      stop.abort(new Error('stopping'))
-      await running
-    },
-  }
+export function aboutGateway(device: GatewayDevice): SinkDeps['gateway'] {
+  const self = device.devices().find((one) => one.self)
+  return { id: device.id, name: self?.name ?? 'gateway', version: device.version }
 }
 
 async function saveOften(

@@ -76,6 +76,7 @@ function addGateway(program: Command, run: Run): void {
   gateway
     .command('egress')
     .description('what left the home, by sink, device, field and day')
+    .option('--verify', 'check the signed rows instead, one by one')
     .action(run(egress))
   const rules = gateway
     .command('policy')

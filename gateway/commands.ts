@@ -1,6 +1,7 @@
 /** What the commands of the gateway do. Only `up` runs anything; the others ask what runs. */
 import { readFile } from 'node:fs/promises'
 import process from 'node:process'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import {
   confirm,
@@ -11,14 +12,18 @@ import {
   parseDuration,
   printable,
   settingFlags,
+  Stopped,
   table,
   type Cli,
 } from '../node/index.ts'
-import type { DrillResult, GatewayStatus } from './answers.ts'
+import type { GatewayStatus } from './answers.ts'
 import { readGatewayText } from './config.ts'
+import type { Verified } from './ledger/chain.ts'
+import type { DrillResult } from './drill.ts'
 import type { EgressDay } from './ledger/ledger.ts'
 import { askGateway, gatewaySocket } from './local.ts'
-import { policyOf, type Refusal } from './policy.ts'
+import { policyOf } from './policy.ts'
+import type { Refusal } from './policy-rights.ts'
 import type { Preview, SinkPreview } from './samples.ts'
 
 export async function up(cli: Cli, { set }: { readonly set: readonly string[] }): Promise<void> {
@@ -55,9 +60,10 @@ function statusText({ gateway, home, sinks, refusals, fault, signed }: GatewaySt
     String(dropped),
     String(aside),
   ])
-  const away = sinks.flatMap(({ sink, why }) =>
-    why === undefined ? [] : [printable(`${sink}: ${why}`)],
-  )
+  const away = sinks.flatMap(({ sink, why, state, holder }) => [
+    ...(why === undefined ? [] : [printable(`${sink}: ${why}`)]),
+    ...(state === 'stands-by' ? [printable(`${sink}: ${holder ?? 'nobody yet'} sends`)] : []),
+  ])
   return [
     printable(home === null ? 'This gateway has no home yet.' : `${gateway}, gateway of ${home}`),
     signed.length === 0
@@ -80,9 +86,23 @@ function refusalLines(refusals: readonly Refusal[]): string[] {
   )
 }
 
-export async function egress(cli: Cli): Promise<void> {
+export async function egress(cli: Cli, { verify }: { readonly verify?: true }): Promise<void> {
+  if (verify === true) return await verifyEgress(cli)
   const days = await ask<readonly EgressDay[]>(cli, 'egress')
   cli.result(days, () => egressText(days))
+}
+
+/** Exit 1 where something is wrong. */
+async function verifyEgress(cli: Cli): Promise<void> {
+  const verified = await ask<Verified>(cli, 'verify')
+  cli.result(verified, () => verifiedText(verified))
+  if (verified.problem !== undefined) throw new Stopped(EXIT.failed)
+}
+
+function verifiedText({ rows, first, last, hash, kills, problem }: Verified): string {
+  if (problem !== undefined) return printable(`Wrong, after ${rows} good rows: ${problem}`)
+  const missing = kills === 0 ? '' : `\nUp to a second is missing before each of ${kills} kills.`
+  return `Rows ${first} to ${last} are signed by this gateway, in order, and say what is told.${missing}\nThe last has the hash ${hash}`
 }
 
 function egressText(days: readonly EgressDay[]): string {
@@ -219,8 +239,15 @@ export async function drill(cli: Cli, options: { readonly internet?: unknown }):
   if (ms === undefined) {
     throw new NodeError('NODE_USAGE', 'Say for how long, like --no-internet 2m.')
   }
-  cli.note(`The gateway's outside is cut for ${String(text)}.`)
-  const result = await ask<DrillResult>(cli, 'drill', { ms })
+  cli.note(`The outside of this gateway is cut for ${String(text)}.`)
+  const [found, api] = await Promise.all([
+    ask<DrillResult>(cli, 'drill', { ms }),
+    localApi(cli, ms / 2),
+  ])
+  const said = 'the local API of this device'
+  const result = api
+    ? { ...found, worked: [...found.worked, said] }
+    : { ...found, stopped: [...found.stopped, said] }
   cli.result(result, () =>
     [
       result.stopped.length === 0 ? 'Nothing stopped.' : 'Stopped:',
@@ -229,4 +256,15 @@ export async function drill(cli: Cli, options: { readonly internet?: unknown }):
       ...result.worked.map((one) => printable(`  ${one}`)),
     ].join('\n'),
   )
+}
+
+/** Whether it answers, asked in the middle of the drill. */
+async function localApi(cli: Cli, afterMs: number): Promise<boolean> {
+  try {
+    await sleep(afterMs, undefined, { signal: cli.signal })
+    await cli.client.status()
+    return true
+  } catch {
+    return false
+  }
 }

@@ -3,22 +3,20 @@
  * a rule sends it and a signed right lets it, and a call is made where both allow it. Rules alone never
  * widen: what they ask for beyond the signature is told in sentences, with what to sign. Pure.
  */
-import { capsBeyond, capsName, capToRead, fits, parseCap } from '../protocols/members/index.ts'
-import type { GatewayDeviceFacts } from '../node/index.ts'
+import { capsName, capToRead, fits } from '../protocols/members/index.ts'
 import type { DownlinkRule, ForwardRule, GatewaySettings } from './config.ts'
-
-type Facts = Pick<GatewayDeviceFacts, 'id' | 'fingerprint' | 'name'>
-
-/** A rule that asks for more than was signed, or for what is not there. */
-export interface Refusal {
-  /** Where the rule stands: `forward 1`. */
-  readonly rule: string
-  readonly sink: string
-  /** One sentence for people. */
-  readonly why: string
-  /** What an owner would sign; empty where signing does not help. */
-  readonly sign: readonly string[]
-}
+import {
+  callCaps,
+  isMeant,
+  isNamed,
+  meanings,
+  readCaps,
+  readsWhole,
+  refusalOf,
+  type Facts,
+  type Meaning,
+  type Refusal,
+} from './policy-rights.ts'
 
 export interface Policy {
   /** All that the rules ask for, as caps: what an owner signs. */
@@ -46,60 +44,32 @@ export interface Wish {
   readonly name: string
 }
 
-const EVERY = '*'
 /** Sensors of which the rules are remembered: caps are text, and readings are many. */
 const MAX_REMEMBERED = 10_000
 
 /** `caps`: what was signed. `devices`: all of the home, for names in rules. */
 export function policyOf(
-  settings: GatewaySettings,
+  { forward, downlink }: Pick<GatewaySettings, 'forward' | 'downlink'>,
   caps: readonly string[],
   devices: readonly Facts[],
 ): Policy {
-  const forward = settings.forward.map((rule, index) => ({
-    ...rule,
-    index,
-    meant: meantBy(rule.device, devices),
-  }))
-  const downlink = settings.downlink.map((rule, index) => ({
-    ...rule,
-    index,
-    meant: meantBy(rule.device, devices),
-  }))
   const byId = new Map(devices.map((device) => [device.id, device]))
-  const found = new Map<string, readonly NumberedRule[]>()
-  const rulesFor: Policy['rulesFor'] = ({ deviceId, sensor }) => {
-    const key = `${deviceId}/${sensor}`
-    const known = found.get(key)
-    if (known !== undefined) return known
-    if (found.size >= MAX_REMEMBERED) found.clear()
-    const rules = findRules(deviceId, sensor)
-    found.set(key, rules)
-    return rules
-  }
-  const findRules = (deviceId: string, sensor: string): readonly NumberedRule[] => {
-    const device = byId.get(deviceId)
-    if (device === undefined) return []
-    if (capToRead(caps, device.fingerprint, sensor) === undefined) return []
-    return forward.filter(
-      ({ meant, sensors, form }) =>
-        form === 'json' && isMeant(meant, device) && sensors.some((one) => fits(sensor, one)),
-    )
-  }
-  const packsFor: Policy['packsFor'] = (deviceId) => {
-    const device = byId.get(deviceId)
-    if (device === undefined || !readsWhole(caps, device.fingerprint)) return []
-    return forward.filter(({ meant, form }) => form === 'raw' && isMeant(meant, device))
-  }
+  const sending = meanings(forward, devices)
+  const asking = meanings(downlink, devices)
+  const inputs: Inputs = { sending, asking, caps, byId }
+  const rulesFor = remembering((reading) => readingRules(inputs, reading))
+  const packsFor = (deviceId: string): readonly NumberedRule[] => packRules(inputs, deviceId)
+  const refusals = <T extends ForwardRule | DownlinkRule>(
+    kind: string,
+    rules: readonly Meaning<T>[],
+    capsOf: (rule: Meaning<T>) => readonly string[],
+  ): readonly Refusal[] =>
+    rules.flatMap((rule) => refusalOf(`${kind} ${rule.index + 1}`, rule, capsOf(rule), caps))
   return {
-    wanted: [...new Set([...forward.flatMap(readCaps), ...downlink.flatMap(callCaps)])].toSorted(),
+    wanted: [...new Set([...sending.flatMap(readCaps), ...asking.flatMap(callCaps)])].toSorted(),
     refusals: [
-      ...forward.flatMap((rule) =>
-        refusalOf(`forward ${rule.index + 1}`, rule, readCaps(rule), caps),
-      ),
-      ...downlink.flatMap((rule) =>
-        refusalOf(`downlink ${rule.index + 1}`, rule, callCaps(rule), caps),
-      ),
+      ...refusals('forward', sending, readCaps),
+      ...refusals('downlink', asking, callCaps),
     ],
     rulesFor,
     packsFor,
@@ -107,99 +77,72 @@ export function policyOf(
       (sensor === '' ? packsFor(deviceId) : rulesFor({ deviceId, sensor })).some(
         (rule) => rule.sink === sink,
       ),
-    knows(sink, deviceId) {
-      const device = byId.get(deviceId)
-      if (device === undefined) return false
-      const meant = (rule: Meaning<{ readonly sink: string }>): boolean =>
-        rule.sink === sink && isMeant(rule.meant, device)
-      return (
-        (forward.some(meant) && isNamed(caps, ['read'], device)) ||
-        (downlink.some(meant) && isNamed(caps, ['write', 'invoke'], device))
-      )
-    },
-    mayAsk({ sink, deviceId, verb, name }) {
-      const device = byId.get(deviceId)
-      if (device === undefined) return undefined
-      if (!capsName(caps, { verb, device: device.fingerprint, name })) return undefined
-      return downlink.find(
-        (rule) =>
-          rule.sink === sink &&
-          isMeant(rule.meant, device) &&
-          rule[verb].some((pattern) => fits(name, pattern)),
-      )
-    },
+    knows: (sink, deviceId) => knows(inputs, sink, deviceId),
+    mayAsk: (wish) => askingRule(inputs, wish),
   }
 }
 
-/** Every device, or those that a name, a fingerprint or an id stands for: at most one, or it is unclear. */
-type Meant = typeof EVERY | readonly Facts[]
-type Meaning<T> = T & { readonly index: number; readonly meant: Meant }
-
-function meantBy(ref: string, devices: readonly Facts[]): Meant {
-  if (ref === EVERY) return EVERY
-  const exact = devices.filter(({ id, fingerprint }) => id === ref || fingerprint === ref)
-  return exact.length > 0 ? exact : devices.filter(({ name }) => name === ref)
+interface Inputs {
+  readonly sending: readonly Meaning<ForwardRule>[]
+  readonly asking: readonly Meaning<DownlinkRule>[]
+  readonly caps: readonly string[]
+  readonly byId: ReadonlyMap<string, Facts>
 }
 
-function isMeant(meant: Meant, device: Facts): boolean {
-  return meant === EVERY || (meant.length === 1 && meant[0]?.id === device.id)
+function remembering(find: Policy['rulesFor']): Policy['rulesFor'] {
+  const found = new Map<string, readonly NumberedRule[]>()
+  return (reading) => {
+    const key = `${reading.deviceId}/${reading.sensor}`
+    const known = found.get(key)
+    if (known !== undefined) return known
+    if (found.size >= MAX_REMEMBERED) found.clear()
+    const rules = find(reading)
+    found.set(key, rules)
+    return rules
+  }
 }
 
-function readCaps({ meant, sensors }: Meaning<ForwardRule>): readonly string[] {
-  return sensors.flatMap((pattern) =>
-    placesOf(meant).map((place) => {
-      // The one spelling of a cap names the device only where it must.
-      if (place !== EVERY) return `read:${place}/${pattern}`
-      return pattern.includes('/') ? `read:*/${pattern}` : `read:${pattern}`
-    }),
+function readingRules(
+  { sending, caps, byId }: Inputs,
+  { deviceId, sensor }: { readonly deviceId: string; readonly sensor: string },
+): readonly NumberedRule[] {
+  const device = byId.get(deviceId)
+  if (device === undefined) return []
+  if (capToRead(caps, device.fingerprint, sensor) === undefined) return []
+  return sending.filter(
+    ({ meant, sensors, form }) =>
+      form === 'json' && isMeant(meant, device) && sensors.some((one) => fits(sensor, one)),
   )
 }
 
-function callCaps({ meant, write, invoke }: Meaning<DownlinkRule>): readonly string[] {
-  return placesOf(meant).flatMap((place) => [
-    ...write.map((name) => `write:${place}/${name}`),
-    ...invoke.map((name) => `invoke:${place}/${name}`),
-  ])
+function packRules({ sending, caps, byId }: Inputs, deviceId: string): readonly NumberedRule[] {
+  const device = byId.get(deviceId)
+  if (device === undefined || !readsWhole(caps, device.fingerprint)) return []
+  return sending.filter(({ meant, form }) => form === 'raw' && isMeant(meant, device))
 }
 
-function placesOf(meant: Meant): readonly string[] {
-  if (meant === EVERY) return [EVERY]
-  return meant.length === 1 ? meant.map(({ fingerprint }) => fingerprint) : []
+function knows({ sending, asking, caps, byId }: Inputs, sink: string, deviceId: string): boolean {
+  const device = byId.get(deviceId)
+  if (device === undefined) return false
+  const meant = (rule: Meaning<{ readonly sink: string }>): boolean =>
+    rule.sink === sink && isMeant(rule.meant, device)
+  return (
+    (sending.some(meant) && isNamed(caps, ['read'], device)) ||
+    (asking.some(meant) && isNamed(caps, ['write', 'invoke'], device))
+  )
 }
 
-function readsWhole(caps: readonly string[], fingerprint: string): boolean {
-  return capsBeyond([`read:${fingerprint}/*`], caps).length === 0
-}
-
-/** Whether something of the device was signed. */
-function isNamed(
-  caps: readonly string[],
-  verbs: readonly string[],
-  { fingerprint }: Facts,
-): boolean {
-  return caps.some((text) => {
-    const cap = parseCap(text)
-    return (
-      cap !== undefined && verbs.includes(cap.verb) && (cap.device ?? fingerprint) === fingerprint
-    )
-  })
-}
-
-function refusalOf(
-  rule: string,
-  { device, meant, sink }: Pick<Meaning<ForwardRule>, 'device' | 'meant' | 'sink'>,
-  wanted: readonly string[],
-  caps: readonly string[],
-): Refusal[] {
-  if (meant !== EVERY && meant.length !== 1) {
-    const why =
-      meant.length === 0
-        ? `There is no device ${device} in the home.`
-        : `There are ${meant.length} devices with the name ${device}: write the fingerprint of one.`
-    return [{ rule, sink, why, sign: [] }]
-  }
-  const sign = capsBeyond(wanted, caps)
-  if (sign.length === 0) return []
-  const why = `No owner has signed that this gateway may ${sign.join(', ')}. An owner signs it with: kith gateway policy sign`
-  return [{ rule, sink, why, sign }]
+function askingRule(
+  { asking, caps, byId }: Inputs,
+  { sink, deviceId, verb, name }: Wish,
+): NumberedDownlink | undefined {
+  const device = byId.get(deviceId)
+  if (device === undefined) return undefined
+  if (!capsName(caps, { verb, device: device.fingerprint, name })) return undefined
+  return asking.find(
+    (rule) =>
+      rule.sink === sink &&
+      isMeant(rule.meant, device) &&
+      rule[verb].some((pattern) => fits(name, pattern)),
+  )
 }

@@ -5,8 +5,10 @@
 import type { GatewayDeviceFacts } from '../node/index.ts'
 import type { GatewaySettings } from './config.ts'
 import type { Directory } from './directory.ts'
-import { policyOf, type Refusal } from './policy.ts'
-import type { OutItem, Sample, SinkDevice } from './sinks/sink.ts'
+import { policyOf } from './policy.ts'
+import type { Refusal } from './policy-rights.ts'
+import { sampleSink } from './sinks/index.ts'
+import type { OutItem, Sample, Sampled } from './sinks/sink.ts'
 
 export interface SinkPreview {
   readonly sink: string
@@ -34,23 +36,20 @@ export interface PreviewInputs {
   readonly directory: Directory
   /** The last reading of each sensor that is known. */
   readonly known: readonly OutItem[]
-  /** The sink's own code. */
-  readonly sampleOf: (
-    sink: string,
-    items: readonly OutItem[],
-    devices: readonly SinkDevice[],
-  ) => Promise<readonly Sample[]>
+  /** Of this gateway. */
+  readonly gateway: Sampled['gateway']
 }
 
 const MAX_ITEMS = 20
 
 export async function previewOf(inputs: PreviewInputs): Promise<Preview> {
-  const { settings, signed, devices, directory, known, sampleOf } = inputs
+  const { settings, signed, devices, directory, known, gateway } = inputs
   const { refusals } = policyOf(settings, signed, devices)
   const { wanted } = policyOf(settings, [], devices)
   const all = policyOf(settings, wanted, devices)
   const sinks: SinkPreview[] = []
-  for (const { name, type } of settings.sinks) {
+  for (const sink of settings.sinks) {
+    const { name, type } = sink
     const facts = directory.for(name, all, devices)
     const real = known.filter((item) => all.mayLeave(name, item)).slice(0, MAX_ITEMS)
     const items = real.length > 0 ? real : standIns(facts, settings, name)
@@ -61,7 +60,8 @@ export async function previewOf(inputs: PreviewInputs): Promise<Preview> {
     }))
     const about = { sink: name, type, leaves, standIn: real.length === 0 && items.length > 0 }
     try {
-      const samples = items.length === 0 ? [] : await sampleOf(name, items, facts)
+      const samples =
+        items.length === 0 ? [] : await sampleSink(sink, { items, devices: facts, gateway })
       sinks.push({ ...about, samples: samples.map(shown) })
     } catch (error) {
       sinks.push({ ...about, samples: [], why: (error as Error).message })

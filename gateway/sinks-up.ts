@@ -1,7 +1,7 @@
 /**
  * The sinks that run: those that the rules name and to which something may leave. A sink whose settings
- * change is stopped and started anew; one to which nothing may leave any more is stopped, and opens no
- * connection. Changes are made one after the other.
+ * change is stopped and started anew; one to which nothing may leave any more, or to which another
+ * gateway of the home sends, is stopped, and opens no connection. Changes are made one after the other.
  */
 import { asError, type GatewayDeviceFacts, type Logger } from '../node/index.ts'
 import type { GatewaySettings } from './config.ts'
@@ -23,6 +23,15 @@ export interface SinksDeps {
     ): AsyncDisposable
     keepOnly(sinks: readonly string[]): void
   }
+  readonly turns: Turns
+}
+
+/** Among the gateways of a home, one at a time sends to a sink. */
+export interface Turns {
+  /** Those to which this gateway would send. */
+  want(sinks: readonly SinkSettings[]): void
+  /** Whether it is the one. */
+  has(sink: SinkSettings): boolean
 }
 
 export interface RunningSinks extends AsyncDisposable {
@@ -47,104 +56,137 @@ interface Running {
 }
 
 export function runSinks(deps: SinksDeps, signal: AbortSignal): RunningSinks {
-  const running = new Map<string, Running>()
-  const faults = new Map<string, string>()
-  let last: Promise<unknown> = Promise.resolve()
-  let wanted: GatewaySettings | undefined
-  let isCut = false
-  let isFirst = true
+  return new Sinks(deps, signal)
+}
 
-  async function stop(name: string): Promise<void> {
-    const one = running.get(name)
+class Sinks implements RunningSinks {
+  readonly #deps: SinksDeps
+  readonly #signal: AbortSignal
+  readonly #running = new Map<string, Running>()
+  readonly #faults = new Map<string, string>()
+  #last: Promise<unknown> = Promise.resolve()
+  #wanted: readonly SinkSettings[] | undefined
+  #isCut = false
+  #isFirst = true
+
+  constructor(deps: SinksDeps, signal: AbortSignal) {
+    this.#deps = deps
+    this.#signal = signal
+  }
+
+  apply({ sinks }: GatewaySettings): Promise<void> {
+    this.#wanted = sinks
+    return this.#settleNext()
+  }
+
+  cut(on: boolean): Promise<void> {
+    this.#isCut = on
+    return this.#settleNext()
+  }
+
+  names(): readonly string[] {
+    return [...this.#running.keys()]
+  }
+
+  get(name: string): Sink | undefined {
+    return this.#running.get(name)?.sink
+  }
+
+  faults(): ReadonlyMap<string, string> {
+    return this.#faults
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#last
+    for (const name of this.#running.keys()) await this.#stop(name)
+  }
+
+  #settleNext(): Promise<void> {
+    const next = this.#last.then(() => this.#settle())
+    this.#last = next.catch((error: unknown) =>
+      this.#deps.log.error({ err: error }, 'sinks could not be set'),
+    )
+    return next
+  }
+
+  async #settle(): Promise<void> {
+    if (this.#wanted === undefined || this.#signal.aborted) return
+    const { turns } = this.#deps
+    const used = this.#wanted.filter(({ name }) => this.#isUsed(name))
+    turns.want(used)
+    const use = this.#isCut ? [] : used.filter((one) => turns.has(one))
+    await this.#stopOthers(use)
+    for (const one of use) if (!this.#running.has(one.name)) await this.#start(one)
+    for (const name of this.#faults.keys()) {
+      if (!use.some((one) => one.name === name)) this.#faults.delete(name)
+    }
+    // Once: a file that is being written has no sinks for a moment, and what waits is not to go for that.
+    if (this.#isFirst) this.#deps.outbox.keepOnly(this.#wanted.map(({ name }) => name))
+    this.#isFirst = false
+    await this.#tell()
+  }
+
+  /** Whether anything may leave to it or be asked through it: otherwise it has no business to be there. */
+  #isUsed(name: string): boolean {
+    const policy = this.#deps.policy()
+    return this.#deps.devices().some(({ id }) => policy.knows(name, id))
+  }
+
+  async #stopOthers(use: readonly SinkSettings[]): Promise<void> {
+    for (const [name, { settings }] of this.#running) {
+      const now = use.find((one) => one.name === name)
+      // What it was told is taken back first, such as entries that others keep of a removed device.
+      if (!this.#isUsed(name)) await this.#tell()
+      if (now === undefined || JSON.stringify(now) !== settings) await this.#stop(name)
+    }
+  }
+
+  async #start(settings: SinkSettings): Promise<void> {
+    const { name, type } = settings
+    const { log, outbox, policy, start } = this.#deps
+    const stop = new AbortController()
+    try {
+      const sink = await start(settings, AbortSignal.any([this.#signal, stop.signal]))
+      const pump = outbox.attach(sink, {
+        maxAgeMs: settings.max_age,
+        mayLeave: (item) => policy().mayLeave(name, item),
+      })
+      this.#running.set(name, { settings: JSON.stringify(settings), sink, pump, stop, told: '' })
+      this.#faults.delete(name)
+      log.info({ sink: name, type }, 'sink runs')
+    } catch (error) {
+      stop.abort()
+      this.#faults.set(name, asError(error).message)
+      log.error({ sink: name, why: asError(error).message }, 'sink cannot run')
+    }
+  }
+
+  async #stop(name: string): Promise<void> {
+    const one = this.#running.get(name)
     if (one === undefined) return
-    running.delete(name)
+    this.#running.delete(name)
     one.stop.abort(new Error('the sink is stopped'))
     for (const part of [one.pump, one.sink]) {
       try {
         await part[Symbol.asyncDispose]()
       } catch (error) {
-        deps.log.warn({ sink: name, why: asError(error).message }, 'a sink did not stop cleanly')
+        const why = asError(error).message
+        this.#deps.log.warn({ sink: name, why }, 'a sink did not stop cleanly')
       }
     }
   }
 
-  async function start(settings: SinkSettings): Promise<void> {
-    const { name } = settings
-    const until = new AbortController()
-    try {
-      const sink = await deps.start(settings, AbortSignal.any([signal, until.signal]))
-      const pump = deps.outbox.attach(sink, {
-        maxAgeMs: settings.max_age,
-        mayLeave: (item) => deps.policy().mayLeave(name, item),
-      })
-      running.set(name, { settings: JSON.stringify(settings), sink, pump, stop: until, told: '' })
-      faults.delete(name)
-      deps.log.info({ sink: name, type: settings.type }, 'sink runs')
-    } catch (error) {
-      until.abort()
-      faults.set(name, asError(error).message)
-      deps.log.error({ sink: name, why: asError(error).message }, 'sink cannot run')
-    }
-  }
-
-  /** Whether anything may leave to it or be asked through it: otherwise it has no business to be there. */
-  function isUsed(name: string): boolean {
-    const policy = deps.policy()
-    return deps.devices().some(({ id }) => policy.knows(name, id))
-  }
-
-  async function tell(): Promise<void> {
-    for (const [name, one] of running) {
-      const devices = deps.directory.for(name, deps.policy(), deps.devices())
-      const text = JSON.stringify(devices)
+  async #tell(): Promise<void> {
+    const { directory, policy, devices, log } = this.#deps
+    for (const [name, one] of this.#running) {
+      const known = directory.for(name, policy(), devices())
+      const text = JSON.stringify(known)
       if (text === one.told) continue
       one.told = text
-      await one.sink.devices?.(devices).catch((error: unknown) => {
+      await one.sink.devices?.(known).catch((error: unknown) => {
         one.told = ''
-        deps.log.warn({ sink: name, why: asError(error).message }, 'devices could not be told')
+        log.warn({ sink: name, why: asError(error).message }, 'devices could not be told')
       })
     }
-  }
-
-  async function settle(): Promise<void> {
-    if (wanted === undefined || signal.aborted) return
-    const { sinks } = wanted
-    const use = isCut ? [] : sinks.filter(({ name }) => isUsed(name))
-    for (const [name, { settings }] of running) {
-      const now = use.find((one) => one.name === name)
-      // What it was told is taken back first, such as entries that others keep of a removed device.
-      if (now === undefined && !isCut) await tell()
-      if (now === undefined || JSON.stringify(now) !== settings) await stop(name)
-    }
-    for (const one of use) if (!running.has(one.name)) await start(one)
-    for (const name of faults.keys()) if (!use.some((one) => one.name === name)) faults.delete(name)
-    // Once: a file that is being written has no sinks for a moment, and what waits is not to go for that.
-    if (isFirst) deps.outbox.keepOnly(sinks.map(({ name }) => name))
-    isFirst = false
-    await tell()
-  }
-
-  const queue = (): Promise<void> => {
-    const next = last.then(settle)
-    last = next.catch((error: unknown) => deps.log.error({ err: error }, 'sinks could not be set'))
-    return next
-  }
-
-  return {
-    apply(settings) {
-      wanted = settings
-      return queue()
-    },
-    cut(on) {
-      isCut = on
-      return queue()
-    },
-    names: () => [...running.keys()],
-    get: (name) => running.get(name)?.sink,
-    faults: () => faults,
-    async [Symbol.asyncDispose]() {
-      await last
-      for (const name of running.keys()) await stop(name)
-    },
   }
 }

@@ -168,19 +168,26 @@ function assignments(text: string): readonly { path: string; line: number }[] {
   const counts = new Map<string, number>()
   let prefix = ''
   for (const [index, line] of text.split('\n').entries()) {
-    const list = /^\s*\[\[\s*([^[\]]+?)\s*\]\]/.exec(line)?.[1]?.replaceAll('"', '')
-    const count = counts.get(list ?? '') ?? 0
-    if (list !== undefined) counts.set(list, count + 1)
-    const section =
-      list === undefined
-        ? /^\s*\[\s*([^[\]]+?)\s*\]/.exec(line)?.[1]?.replaceAll('"', '')
-        : `${list}.${count}`
-    const left = /^\s*([\w".-]+?)\s*=/.exec(line)?.[1]?.replaceAll('"', '')
+    const section = sectionIn(line, counts)
+    const left = named(/^\s*([\w".-]+?)\s*=/, line)
     if (section !== undefined) prefix = `${section}.`
     if (section !== undefined) places.push({ path: section, line: index + 1 })
     else if (left !== undefined) places.push({ path: prefix + left, line: index + 1 })
   }
   return places
+}
+
+/** The section that begins in this line. `counts`: tables so far, by list. */
+function sectionIn(line: string, counts: Map<string, number>): string | undefined {
+  const list = named(/^\s*\[\[\s*([^[\]]+?)\s*\]\]/, line)
+  if (list === undefined) return named(/^\s*\[\s*([^[\]]+?)\s*\]/, line)
+  const count = counts.get(list) ?? 0
+  counts.set(list, count + 1)
+  return `${list}.${count}`
+}
+
+function named(pattern: RegExp, line: string): string | undefined {
+  return pattern.exec(line)?.[1]?.replaceAll('"', '')
 }
 
 /**

@@ -30,6 +30,7 @@ export type {
   GatewayEvents,
   GatewayGap,
   GatewayHome,
+  GatewayLeases,
   GatewayPack,
   GatewayReading,
 } from './device/gateway.ts'

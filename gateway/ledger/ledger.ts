@@ -3,23 +3,24 @@
  * of those the bytes that told of a reading, by device, sensor and UTC day. The rest is overhead of
  * the sink's protocol and of TLS. What the kernel adds, TCP and IPv6 headers, is estimated and said to
  * be so. Each day, each start and each stop makes a row that is signed and holds the hash of the row
- * before it, so that none can be changed or left out unseen.
+ * before it, so that none can be changed or left out unseen (chain.ts).
  *
  * What was counted is on disk within a second. After a kill the next start says so in its row: up to a
- * second of counting is missing before it.
+ * second of counting is missing before it. The newest 400 days and 10,000 rows are kept.
  */
 import type { DatabaseSync } from 'node:sqlite'
 
 import { openDatabase, transaction, type Clock } from '../../node/index.ts'
-import { sha256 } from '../../protocols/identity/index.ts'
-import { encodeCbor } from '../../protocols/wire/index.ts'
 import type { Meter } from '../sinks/sink.ts'
-import { createTally, type Tally } from './tally.ts'
+import { encodeRow, hashOfRow, verifyRows, type RowKind, type Verified } from './chain.ts'
+import { createTally, FIELDS_MAX, OTHERS, type Part, type Tally } from './tally.ts'
 
 export interface LedgerDeps {
   readonly clock: Clock
   /** An envelope of this gateway. */
   readonly sign: (kind: string, payload: Uint8Array) => Uint8Array
+  /** The payload of what `sign` made. @throws where it is of another */
+  readonly opened: (kind: string, bytes: Uint8Array) => Uint8Array
 }
 
 /** Of one sink and UTC day. */
@@ -37,15 +38,13 @@ export interface EgressDay {
 }
 
 export interface EgressField {
-  /** Device id. */
+  /** Device id; empty, as the sensor, for what was beyond 10,000 of a sink and day. */
   readonly device: string
   /** Empty for signed packs. */
   readonly sensor: string
   readonly bytes: number
   readonly times: number
 }
-
-export type RowKind = 'start' | 'start-after-kill' | 'day' | 'stop'
 
 export interface Ledger extends AsyncDisposable {
   /** For the sink of this name, for as long as it runs. */
@@ -54,6 +53,8 @@ export interface Ledger extends AsyncDisposable {
   egress(sinceDay?: string): readonly EgressDay[]
   /** The signed rows, oldest first: envelopes around a CBOR list. */
   rows(): readonly Uint8Array[]
+  /** Whether each row is signed and holds the one before it, and the days are as the rows say. */
+  verify(): Verified
 }
 
 const MIGRATIONS = [
@@ -74,6 +75,9 @@ const MIGRATIONS = [
 ]
 
 const FLUSH_MS = 1000
+/** By number, not by age: a clock that is wrong takes nothing away. */
+const DAYS_MAX = 400
+const ROWS_MAX = 10_000
 
 /** @throws NodeError NODE_DATABASE */
 export function openLedger(path: string, deps: LedgerDeps): Ledger {
@@ -97,9 +101,12 @@ class DiskLedger implements Ledger {
 
   begin(): void {
     const clean = this.#get('running') !== 'yes'
-    this.#row(clean ? 'start' : 'start-after-kill', this.#day)
-    this.#set('running', 'yes')
-    this.#tick()
+    transaction(this.#db, () => {
+      this.#endDay()
+      this.#row(clean ? 'start' : 'start-after-kill')
+      this.#set('running', 'yes')
+    })
+    this.#again()
   }
 
   #today(): string {
@@ -107,81 +114,111 @@ class DiskLedger implements Ledger {
   }
 
   meter(sink: string): Meter {
-    const tally = this.#tallies.get(sink) ?? createTally()
+    const tally = this.#tallies.get(sink) ?? createTally(this.#deps.clock)
     this.#tallies.set(sink, tally)
     return tally.meter
   }
 
-  #tick(): void {
-    try {
-      this.#flush()
-      const today = this.#today()
-      if (today !== this.#day) {
-        this.#row('day', this.#day)
-        this.#day = today
-        this.#set('day', today)
-      }
-    } catch {
-      // A full disk: what was counted stays counted here, and is written when there is room.
-    }
+  #again(): void {
     this.#cancel = this.#deps.clock.timer(FLUSH_MS, () => this.#tick())
   }
 
-  /** To the day that it began with. */
-  #flush(): void {
+  #tick(): void {
+    try {
+      this.#write(() => this.#endDay())
+    } catch {
+      // A full disk: what was counted stays counted here, and is written when there is room.
+    }
+    this.#again()
+  }
+
+  /** What was counted, to the day that it began with, and what `then` does: all of it or nothing. */
+  #write(then: () => void): void {
     const parts = [...this.#tallies].map(([sink, tally]) => ({ sink, tally, part: tally.part() }))
     const fresh = parts.filter(
       ({ part }) => part.bytes > 0 || part.headers > 0 || part.fields.length > 0,
     )
-    if (fresh.length === 0) return
-    const total = `INSERT INTO total VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-      bytes = bytes + excluded.bytes, headers = headers + excluded.headers`
-    const field = `INSERT INTO field VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-      bytes = bytes + excluded.bytes, times = times + excluded.times`
-    transaction(this.#db, () => {
-      for (const { sink, part } of fresh) {
-        this.#db.prepare(total).run(sink, this.#day, part.bytes, part.headers)
-        const add = this.#db.prepare(field)
-        for (const { device, sensor, bytes, times } of part.fields) {
-          add.run(sink, this.#day, device, sensor, bytes, times)
-        }
-      }
-    })
+    if (fresh.length === 0 && this.#today() === this.#day) return
+    const day = this.#day
+    try {
+      transaction(this.#db, () => {
+        for (const { sink, part } of fresh) this.#add(sink, part)
+        then()
+      })
+    } catch (error) {
+      this.#day = day
+      throw error
+    }
     for (const { tally } of fresh) tally.written()
   }
 
-  #row(kind: RowKind, day: string): void {
+  #add(sink: string, { bytes, headers, fields }: Part): void {
+    const day = this.#day
+    const total = `INSERT INTO total VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+      bytes = bytes + excluded.bytes, headers = headers + excluded.headers`
+    this.#db.prepare(total).run(sink, day, bytes, headers)
+    const count = 'SELECT count(*) AS count FROM field WHERE day = ? AND sink = ?'
+    let room = FIELDS_MAX - Number(this.#db.prepare(count).get(day, sink)?.['count'])
+    const more = this.#db.prepare(
+      `UPDATE field SET bytes = bytes + ?, times = times + ?
+       WHERE day = ? AND sink = ? AND device = ? AND sensor = ?`,
+    )
+    const first = this.#db.prepare(
+      `INSERT INTO field (bytes, times, day, sink, device, sensor) VALUES (?, ?, ?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes, times = times + excluded.times`,
+    )
+    for (const field of fields) {
+      const { device, sensor } = field
+      const numbers = [field.bytes, field.times, day, sink] as const
+      if (more.run(...numbers, device, sensor).changes > 0) continue
+      if (room-- > 0) first.run(...numbers, device, sensor)
+      else first.run(...numbers, OTHERS, OTHERS)
+    }
+  }
+
+  /** The row of the day that is over, where one is. */
+  #endDay(): void {
+    const today = this.#today()
+    if (today !== this.#day) this.#row('day')
+    this.#day = today
+    this.#set('day', today)
+    const old = 'SELECT DISTINCT day FROM total ORDER BY day DESC LIMIT -1 OFFSET ?'
+    for (const table of ['field', 'total']) {
+      this.#db.prepare(`DELETE FROM ${table} WHERE day IN (${old})`).run(DAYS_MAX)
+    }
+  }
+
+  /** In a transaction of the caller. */
+  #row(kind: RowKind): void {
     const last = this.#db.prepare('SELECT n, signed FROM row ORDER BY n DESC LIMIT 1').get()
     const n = Number(last?.['n'] ?? 0) + 1
-    const before = last === undefined ? new Uint8Array(32) : sha256(last['signed'] as Uint8Array)
-    const sinks = this.#days('WHERE day = ?', day).map(({ sink, bytes, headerBytes, fields }) => [
-      sink,
-      bytes,
-      headerBytes,
-      fields.map(({ device, sensor, bytes: told, times }) => [device, sensor, told, times]),
-    ])
-    const payload = encodeCbor(['egress', n, before, kind, this.#deps.clock.now(), day, sinks])
+    const oldest = Math.max(1, n - ROWS_MAX + 1)
+    const before = hashOfRow(last?.['signed'] as Uint8Array | undefined)
+    const atMs = this.#deps.clock.now()
+    const days = this.#days('WHERE day = ?', this.#day)
+    const payload = encodeRow({ n, before, kind, atMs, day: this.#day, oldest }, days)
+    this.#db.prepare('DELETE FROM row WHERE n < ?').run(oldest)
     const signed = this.#deps.sign('gateway-record', payload)
     this.#db.prepare('INSERT INTO row VALUES (?, ?)').run(n, signed)
   }
 
   egress(sinceDay = ''): readonly EgressDay[] {
-    this.#flush()
+    this.#write(() => this.#endDay())
     return this.#days('WHERE day >= ?', sinceDay)
   }
 
   #days(where: string, day: string): EgressDay[] {
     const totals = this.#db.prepare(`SELECT * FROM total ${where} ORDER BY day, sink`).all(day)
-    const fields = this.#db.prepare(`SELECT * FROM field ${where} ORDER BY device, sensor`).all(day)
+    const fields = this.#db.prepare(
+      'SELECT * FROM field WHERE day = ? AND sink = ? ORDER BY device, sensor',
+    )
     return totals.map((total) => {
-      const own = fields
-        .filter((field) => field['sink'] === total['sink'] && field['day'] === total['day'])
-        .map((field) => ({
-          device: String(field['device']),
-          sensor: String(field['sensor']),
-          bytes: Math.round(Number(field['bytes'])),
-          times: Number(field['times']),
-        }))
+      const own = fields.all(String(total['day']), String(total['sink'])).map((field) => ({
+        device: String(field['device']),
+        sensor: String(field['sensor']),
+        bytes: Math.round(Number(field['bytes'])),
+        times: Number(field['times']),
+      }))
       return {
         sink: String(total['sink']),
         day: String(total['day']),
@@ -198,6 +235,12 @@ class DiskLedger implements Ledger {
     return rows.map(({ signed }) => signed as Uint8Array)
   }
 
+  verify(): Verified {
+    const days = this.egress()
+    const opened = (bytes: Uint8Array): Uint8Array => this.#deps.opened('gateway-record', bytes)
+    return verifyRows(this.rows(), { opened, days, today: this.#day })
+  }
+
   #get(name: string): string | undefined {
     const row = this.#db.prepare('SELECT value FROM state WHERE name = ?').get(name)
     return row === undefined ? undefined : String(row['value'])
@@ -209,11 +252,13 @@ class DiskLedger implements Ledger {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#cancel()
+    for (const tally of this.#tallies.values()) tally.stop()
     try {
-      this.#flush()
-      this.#set('day', this.#day)
-      this.#row('stop', this.#day)
-      this.#set('running', 'no')
+      this.#write(() => this.#endDay())
+      transaction(this.#db, () => {
+        this.#row('stop')
+        this.#set('running', 'no')
+      })
     } finally {
       this.#db.close()
     }

@@ -3,7 +3,8 @@
  * put is sent at least once, and never in another order of one device to one sink, but for sinks that
  * want what is new first; it ends in one of three ways that are all counted: sent, set aside because
  * the far side will never take it, or dropped with a signed gap because it was too old, too much, or
- * may not leave any more. Sinks do not wait for each other.
+ * may not leave any more. Sinks do not wait for each other. Where another gateway of the home sends,
+ * what that one is through with is taken out, and counted there.
  *
  * It does not decide what may leave and to whom; that is decided before, and asked again here just
  * before it does.
@@ -53,6 +54,10 @@ export interface Outbox extends AsyncDisposable {
   put(packs: readonly Taken[], signal: AbortSignal): Promise<void>
   /** Send what waits for `sink`, until it is disposed of. One at a time for each name. */
   attach(sink: Sink, options: SinkOptions): AsyncDisposable
+  /** Device id to a number: nothing of its packs up to that one waits for `sink`. */
+  through(sink: string): ReadonlyMap<string, number>
+  /** Another gateway is through with this for `sink`: it is not sent from here, now or when it comes. */
+  throughElsewhere(sink: string, cursor: ReadonlyMap<string, number>): void
   /** What waits for sinks that are not named is dropped, with gaps. */
   keepOnly(sinks: readonly string[]): void
   state(): SinkState[]
@@ -81,6 +86,8 @@ class DiskOutbox implements Outbox {
   readonly #deps: OutboxDeps
   readonly #taken: Map<string, number>
   readonly #pumps = new Map<string, { pump: Pump; maxAgeMs: number }>()
+  /** By sink, what another gateway is through with. Told anew after a start. */
+  readonly #elsewhere = new Map<string, Map<string, number>>()
   /** Of the wall clock to the one that never jumps. */
   #offsetMs: number
   #cancelPrune: () => void
@@ -104,7 +111,10 @@ class DiskOutbox implements Outbox {
     )
     if (fresh.length === 0) return
     await this.#whileFull(() => {
-      this.#store.put(fresh, this.#deps.clock.now())
+      this.#store.put(
+        fresh.map((pack) => this.#unsent(pack)),
+        this.#deps.clock.now(),
+      )
       for (const { deviceId, seq } of fresh) {
         this.#taken.set(deviceId, Math.max(seq, this.#taken.get(deviceId) ?? seq))
       }
@@ -112,6 +122,31 @@ class DiskOutbox implements Outbox {
     this.#makeRoom()
     const sinks = new Set(fresh.flatMap(({ items }) => items.map(({ sink }) => sink)))
     for (const sink of sinks) this.#pumps.get(sink)?.pump.wake()
+  }
+
+  /** Without what another gateway has sent. */
+  #unsent(pack: Taken): Taken {
+    if (this.#elsewhere.size === 0) return pack
+    const { deviceId, seq, items } = pack
+    const isThrough = (sink: string): boolean =>
+      seq <= (this.#elsewhere.get(sink)?.get(deviceId) ?? -1)
+    return { ...pack, items: items.filter(({ sink }) => !isThrough(sink)) }
+  }
+
+  through(sink: string): ReadonlyMap<string, number> {
+    if ((this.#store.counts().get(sink)?.items ?? 0) === 0) return this.#taken
+    const through = new Map(this.#taken)
+    for (const [device, seq] of this.#store.lowest(sink)) through.set(device, seq - 1)
+    return through
+  }
+
+  throughElsewhere(sink: string, cursor: ReadonlyMap<string, number>): void {
+    const known = this.#elsewhere.get(sink) ?? new Map<string, number>()
+    if (known.size + cursor.size === 0) return
+    this.#elsewhere.set(sink, known)
+    for (const [device, seq] of cursor) known.set(device, Math.max(seq, known.get(device) ?? 0))
+    // What is on its way this moment is settled by its pump.
+    if (!this.#pumps.has(sink)) this.#attempt(() => this.#store.forget(sink, known))
   }
 
   async #whileFull(write: () => void, signal: AbortSignal): Promise<void> {
@@ -140,6 +175,7 @@ class DiskOutbox implements Outbox {
       [Symbol.asyncDispose]: async () => {
         await pump[Symbol.asyncDispose]()
         this.#pumps.delete(sink.name)
+        this.throughElsewhere(sink.name, new Map())
       },
     }
   }

@@ -127,6 +127,10 @@ export interface Store extends Disposable {
   oldestMs(sink: string): number | undefined
   /** The clock was wrong by so much. */
   shift(ms: number): void
+  /** Device id to the lowest number that waits. */
+  lowest(sink: string): Map<string, number>
+  /** Take away what waits up to these numbers, by device id: it needs not be sent from here. */
+  forget(sink: string, upTo: ReadonlyMap<string, number>): void
   counts(): ReadonlyMap<string, Counts>
   gaps(): SignedGap[]
   asides(sink: string): { readonly atMs: number; readonly why: string; readonly item: OutItem }[]
@@ -274,12 +278,12 @@ class SqliteStore implements Store {
     this.#of(sink).dropped += rows.length
   }
 
-  #remove(rows: readonly Queued[]): void {
+  #remove(rows: readonly Pick<Queued, 'n'>[]): void {
     const remove = this.#db.prepare('DELETE FROM item WHERE n = ?')
     for (const { n } of rows) remove.run(n)
   }
 
-  #left(sink: string, rows: readonly Queued[]): void {
+  #left(sink: string, rows: readonly Pick<Queued, 'bytes'>[]): void {
     this.#add(sink, -rows.length, -rows.reduce((sum, { bytes }) => sum + bytes, 0))
   }
 
@@ -290,6 +294,23 @@ class SqliteStore implements Store {
          dropped = dropped + excluded.dropped, aside = aside + excluded.aside`,
       )
       .run(sink, more.sent, more.dropped, more.aside)
+  }
+
+  lowest(sink: string): Map<string, number> {
+    const sql = 'SELECT device, min(seq) AS seq FROM item WHERE sink = ? GROUP BY device'
+    const rows = this.#db.prepare(sql).all(sink)
+    return new Map(rows.map(({ device, seq }) => [String(device), Number(seq)]))
+  }
+
+  forget(sink: string, upTo: ReadonlyMap<string, number>): void {
+    const rows = this.#db
+      .prepare('SELECT n, device, seq, bytes FROM item WHERE sink = ?')
+      .all(sink)
+      .map((row) => ({ n: Number(row['n']), bytes: Number(row['bytes']), ...placeOf(row) }))
+      .filter(({ device, seq }) => seq <= (upTo.get(device) ?? -1))
+    if (rows.length === 0) return
+    transaction(this.#db, () => this.#remove(rows))
+    this.#left(sink, rows)
   }
 
   counts(): ReadonlyMap<string, Counts> {
@@ -331,11 +352,14 @@ function upTo(rows: Iterable<Row>, maxBytes: number): Queued[] {
   return found
 }
 
+function placeOf(row: Row): Pick<Queued, 'device' | 'seq'> {
+  return { device: String(row['device']), seq: Number(row['seq']) }
+}
+
 function queuedOf(row: Row): Queued {
   return {
     n: Number(row['n']),
-    device: String(row['device']),
-    seq: Number(row['seq']),
+    ...placeOf(row),
     queuedMs: Number(row['queued_ms']),
     bytes: Number(row['bytes']),
     tries: Number(row['tries']),

@@ -11,9 +11,9 @@ import {
   updateStateOf,
 } from './home-assistant-discovery.ts'
 import type { MqttMessage } from './mqtt-messages.ts'
-import { startExtended, type Extension } from './mqtt.ts'
+import { sampleMqtt, startExtended, type Extension } from './mqtt.ts'
 import type { TopicNames } from './mqtt-topics.ts'
-import type { Sink, SinkDeps, SinkDevice } from './sink.ts'
+import type { Sampler, Sink, SinkDeps, SinkDevice } from './sink.ts'
 
 export async function startHomeAssistantSink(
   settings: SettingsOf<'home-assistant'>,
@@ -23,9 +23,12 @@ export async function startHomeAssistantSink(
   return await startExtended(settings, deps, signal, discovery(settings, deps))
 }
 
+export const sampleHomeAssistant: Sampler<SettingsOf<'home-assistant'>> = (settings, of) =>
+  sampleMqtt(settings, of, discovery(settings, of))
+
 function discovery(
   { discovery: root, prefix }: SettingsOf<'home-assistant'>,
-  { gateway }: SinkDeps,
+  { gateway }: Pick<SinkDeps, 'gateway'>,
 ): Extension {
   const status = `${root}/status`
 

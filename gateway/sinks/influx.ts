@@ -9,7 +9,7 @@ import type { SettingsOf } from '../config-sinks.ts'
 import { ofStatus, said, sendInPieces, tellShares, type PieceAnswer } from './http-pieces.ts'
 import { createPoster } from './http.ts'
 import { lineOf } from './influx-line.ts'
-import { type OutItem, type Outcome, type Sink, type SinkDeps } from './sink.ts'
+import type { OutItem, Outcome, Sampler, Sink, SinkDeps } from './sink.ts'
 
 const MOST = 500
 const HEADERS = { 'content-type': 'text/plain; charset=utf-8' }
@@ -41,14 +41,15 @@ export async function startInfluxSink(
     name: settings.name,
     keepsTime: true,
     send: (items, signal) => sendInPieces(items, (piece) => attempt(piece, signal), { most: MOST }),
-    sample: (items) => {
-      const body = linesOf(items).map(({ line }) => line)
-      return [{ to: url.href, body: body.join(''), headers: HEADERS }]
-    },
     async [Symbol.asyncDispose]() {
       poster[Symbol.dispose]()
     },
   }
+}
+
+export const sampleInflux: Sampler<SettingsOf<'influx'>> = (settings, { items }) => {
+  const body = linesOf(items).map(({ line }) => line)
+  return [{ to: writeUrl(settings).href, body: body.join(''), headers: HEADERS }]
 }
 
 function linesOf(items: readonly OutItem[]): { readonly item: OutItem; readonly line: string }[] {

@@ -15,7 +15,8 @@ import type { SettingsOf } from '../config-sinks.ts'
 import { secretOf, tlsOf, wrongSink } from './http-settings.ts'
 import { said, sendInPieces, type PieceAnswer } from './http-pieces.ts'
 import { loadPeer } from './kafka-peer.ts'
-import { SinkDown, type OutItem, type Outcome, type Sink, type SinkDeps } from './sink.ts'
+import { SinkDown, type OutItem, type Outcome, type Sampler } from './sink.ts'
+import type { Sink, SinkDeps } from './sink.ts'
 import { EVENT_TYPE, eventOf } from './webhook-event.ts'
 
 type Library = typeof Kafkajs
@@ -78,15 +79,16 @@ export async function startKafkaSink(
     name: settings.name,
     keepsTime: true,
     send: (items, signal) => sendInPieces(items, (piece) => attempt(piece, signal), { most: MOST }),
-    sample: (items) =>
-      items.flatMap((item) => {
-        const message = messageOf(item)
-        if (message === undefined) return []
-        return [{ to: topic, body: String(message.value), headers: headersOf(item) }]
-      }),
     [Symbol.asyncDispose]: close,
   }
 }
+
+export const sampleKafka: Sampler<SettingsOf<'kafka'>> = (settings, { items }) =>
+  items.flatMap((item) => {
+    const message = messageOf(item)
+    if (message === undefined) return []
+    return [{ to: topicOf(settings), body: String(message.value), headers: headersOf(item) }]
+  })
 
 /** The broker's own word for it, else the library's; it may be wrapped. */
 function reasonOf(error: unknown): string {

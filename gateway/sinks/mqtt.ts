@@ -15,7 +15,8 @@ import {
 } from './mqtt-messages.ts'
 import { requestsIn, requestTopics } from './mqtt-requests.ts'
 import { topicNames, type TopicNames } from './mqtt-topics.ts'
-import type { OutItem, Outcome, Sample, Sink, SinkDeps, SinkDevice, SinkRequest } from './sink.ts'
+import type { OutItem, Outcome, Sample, Sampled, Sink } from './sink.ts'
+import type { SinkDeps, SinkDevice, SinkRequest } from './sink.ts'
 
 /** What is built on top of this sink. */
 export interface Extension {
@@ -214,11 +215,6 @@ class MqttSink implements Sink {
     }
   }
 
-  sample(items: readonly OutItem[], devices: readonly SinkDevice[]): readonly Sample[] {
-    const { prefix, retain } = this.#settings
-    return samplesOf(items, devices, { prefix, retain }, this.#extension)
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     const offline = { topic: bridgeTopic(this.#settings.prefix), payload: 'offline', retain: true }
     await this.#connection
@@ -240,12 +236,11 @@ function matches(filter: string, topic: string): boolean {
   return want.length === have.length && want.every((part, i) => part === '+' || part === have[i])
 }
 
-function samplesOf(
-  items: readonly OutItem[],
-  devices: readonly SinkDevice[],
-  { prefix, retain }: { readonly prefix: string; readonly retain: boolean },
-  extension: Extension | undefined,
-): Sample[] {
+export function sampleMqtt(
+  { prefix, retain }: Pick<MqttSettings, 'prefix' | 'retain'>,
+  { items, devices }: Pick<Sampled, 'items' | 'devices'>,
+  extension?: Extension,
+): readonly Sample[] {
   const names = topicNames(devices)
   const messages = [
     ...(extension?.messages(devices, names) ?? []),

@@ -15,7 +15,8 @@ import type { SettingsOf } from '../config-sinks.ts'
 import { secretOf, tlsOf, wrongSink } from './http-settings.ts'
 import { said } from './http-pieces.ts'
 import { loadPeer } from './kafka-peer.ts'
-import { SinkDown, type OutItem, type Outcome, type Sink, type SinkDeps } from './sink.ts'
+import { SinkDown, type OutItem, type Outcome, type Sampler } from './sink.ts'
+import type { Sink, SinkDeps } from './sink.ts'
 import { EVENT_TYPE, eventOf } from './webhook-event.ts'
 
 type Library = typeof Nats
@@ -75,18 +76,19 @@ export async function startNatsSink(
       })
       return inOrder(items, await Promise.all(sent))
     },
-    sample: (items) =>
-      items.flatMap((item) => {
-        const message = messageOf(item, prefix)
-        if (message === undefined) return []
-        const headers = headersOf(item)
-        return [{ to: message.subject, body: Buffer.from(message.payload).toString(), headers }]
-      }),
     async [Symbol.asyncDispose]() {
       await open?.close()
     },
   }
 }
+
+export const sampleNats: Sampler<SettingsOf<'nats'>> = ({ prefix }, { items }) =>
+  items.flatMap((item) => {
+    const message = messageOf(item, prefix)
+    if (message === undefined) return []
+    const headers = headersOf(item)
+    return [{ to: message.subject, body: Buffer.from(message.payload).toString(), headers }]
+  })
 
 async function publish(
   library: Library,

@@ -8,7 +8,7 @@ import type { SettingsOf } from '../config-sinks.ts'
 import { ofStatus, said, sendInPieces, tellShares, type PieceAnswer } from './http-pieces.ts'
 import { createPoster } from './http.ts'
 import { bodyOf, isPlain, isText, type OtlpKind, type OtlpScope } from './otlp-body.ts'
-import type { OutItem, Outcome, Sink, SinkDeps } from './sink.ts'
+import type { OutItem, Outcome, Sampler, Sink, SinkDeps } from './sink.ts'
 
 const MOST = 500
 const HEADERS = { 'content-type': 'application/json' }
@@ -53,17 +53,22 @@ export async function startOtlpSink(
     name: settings.name,
     keepsTime: true,
     send: (items, signal) => sendInPieces(items, (piece) => attempt(piece, signal), { most: MOST }),
-    sample: (items) =>
-      parts(items).map((part) => ({
-        to: endpoint(base, part.kind).href,
-        body: bodyOf(part.kind, part.items, scope),
-        headers: HEADERS,
-      })),
     async [Symbol.asyncDispose]() {
       poster[Symbol.dispose]()
     },
   }
 }
+
+/** Logs say when they were observed as well: as though that were when they were measured. */
+export const sampleOtlp: Sampler<SettingsOf<'otlp'>> = (settings, { items, gateway }) =>
+  parts(items).map((part) => ({
+    to: endpoint(new URL(settings.url), part.kind).href,
+    body: bodyOf(part.kind, part.items, {
+      gateway,
+      observedMs: () => part.items.at(-1)?.atMs ?? 0,
+    }),
+    headers: HEADERS,
+  }))
 
 const NO_PLACE = { poison: 'OpenTelemetry has no place for this' } satisfies Outcome
 

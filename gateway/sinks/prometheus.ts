@@ -18,7 +18,7 @@ import { asError } from '../../node/index.ts'
 import type { SettingsOf } from '../config-sinks.ts'
 import { wrongSink } from './http-settings.ts'
 import { cut, labelsOf, seriesOf, type Series } from './prometheus-names.ts'
-import { type OutItem, type Outcome, type Sink, type SinkDeps, type SinkDevice } from './sink.ts'
+import type { OutItem, Outcome, Sampler, Sink, SinkDeps, SinkDevice } from './sink.ts'
 
 const MAX_SERIES = 10_000
 const MAX_CONNECTIONS = 16
@@ -73,17 +73,18 @@ export async function startPrometheusSink(
       devices = now
       forget(board, now)
     },
-    sample: (items, known) => {
-      const shown: Board = new Map()
-      for (const item of items) show(shown, item)
-      return [{ to: '/metrics', body: plainText(shown, known) }]
-    },
     async [Symbol.asyncDispose]() {
       server.close()
       server.closeAllConnections()
       if (server.listening) await once(server, 'close')
     },
   }
+}
+
+export const samplePrometheus: Sampler<SettingsOf<'prometheus'>> = (_, { items, devices }) => {
+  const shown: Board = new Map()
+  for (const item of items) show(shown, item)
+  return [{ to: '/metrics', body: plainText(shown, devices) }]
 }
 
 function show(board: Board, item: OutItem): Outcome {

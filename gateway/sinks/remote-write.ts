@@ -11,7 +11,7 @@ import type { SettingsOf } from '../config-sinks.ts'
 import { cut, seriesOf, type Series } from './prometheus-names.ts'
 import { ofStatus, said, sendInPieces, tellShares, type PieceAnswer } from './http-pieces.ts'
 import { createPoster } from './http.ts'
-import type { OutItem, Outcome, Sink, SinkDeps } from './sink.ts'
+import type { OutItem, Outcome, Sampler, Sink, SinkDeps } from './sink.ts'
 
 const MOST = 500
 /** Field 1, length-delimited: series in a request, labels in a series, names in a label. */
@@ -59,18 +59,20 @@ export async function startRemoteWriteSink(
     name: settings.name,
     keepsTime: true,
     send: (items, signal) => sendInPieces(items, (piece) => attempt(piece, signal), { most: MOST }),
-    sample: (items) => {
-      const lines = samplesOf(items).map(({ item, series }) => {
-        const pairs = Object.entries(labelled(series))
-        const inside = pairs.map(([name, value]) => `${name}=${JSON.stringify(value)}`)
-        return `{${inside.join(',')}} ${series.value} ${item.atMs}\n`
-      })
-      return [{ to: url.href, body: lines.join(''), headers: HEADERS }]
-    },
     async [Symbol.asyncDispose]() {
       poster[Symbol.dispose]()
     },
   }
+}
+
+/** The body is binary: what is in it, in Prometheus's own words. */
+export const sampleRemoteWrite: Sampler<SettingsOf<'remote-write'>> = ({ url }, { items }) => {
+  const lines = samplesOf(items).map(({ item, series }) => {
+    const pairs = Object.entries(labelled(series))
+    const inside = pairs.map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+    return `{${inside.join(',')}} ${series.value} ${item.atMs}\n`
+  })
+  return [{ to: new URL(url).href, body: lines.join(''), headers: HEADERS }]
 }
 
 const NO_PLACE = { poison: 'Prometheus has no place for this' } satisfies Outcome

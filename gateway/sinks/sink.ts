@@ -91,9 +91,9 @@ export interface SinkRequest {
 export interface Meter {
   /**
    * Count every byte written to this socket until it closes. Under TLS it must be the socket below,
-   * so that what is counted is what leaves; gateway/ledger/sockets.ts opens such ones.
+   * so that what is counted is what leaves; mqtt-connection.ts opens such ones.
    */
-  watch(socket: { readonly bytesWritten: number } & Duplex): void
+  watch(socket: { readonly bytesWritten: number; readonly bytesRead?: number } & Duplex): void
   /** Of the bytes counted, so many told this item. Once for each time that it was sent. */
   told(item: Pick<OutItem, 'deviceId' | 'sensor'>, bytes: number): void
 }
@@ -130,8 +130,6 @@ export interface Sink extends AsyncDisposable {
   send(items: readonly OutItem[], signal: AbortSignal): Promise<readonly Outcome[]>
   /** All devices that this sink may know, whenever one changes. What is no longer there was removed. */
   devices?(devices: readonly SinkDevice[]): Promise<void>
-  /** What `items` would be. No input or output. */
-  sample(items: readonly OutItem[], devices: readonly SinkDevice[]): readonly Sample[]
 }
 
 /**
@@ -144,6 +142,21 @@ export type SinkFactory<Settings> = (
   deps: SinkDeps,
   signal: AbortSignal,
 ) => Promise<Sink>
+
+export interface Sampled {
+  readonly items: readonly OutItem[]
+  /** As `devices` would tell them. */
+  readonly devices: readonly SinkDevice[]
+  readonly gateway: SinkDeps['gateway']
+}
+
+/**
+ * What a sink of these settings would send, made by the code that sends it, but without a sink: it
+ * opens nothing and reads no file, so that no secret is in it.
+ *
+ * @throws NodeError where the settings do not fit together
+ */
+export type Sampler<Settings> = (settings: Settings, of: Sampled) => readonly Sample[]
 
 /** The far side is not there. The message has no secrets. */
 export class SinkDown extends Error {

@@ -13,7 +13,7 @@ import type { SettingsOf } from '../config-sinks.ts'
 import { secretOf } from './http-settings.ts'
 import { ofStatus, said, sendInPieces, tellShares, type PieceAnswer } from './http-pieces.ts'
 import { createPoster } from './http.ts'
-import type { OutItem, Outcome, Sink, SinkDeps } from './sink.ts'
+import type { OutItem, Outcome, Sampler, Sink, SinkDeps } from './sink.ts'
 import { eventOf } from './webhook-event.ts'
 
 const MOST = 100
@@ -65,18 +65,19 @@ export async function startWebhookSink(
     name: settings.name,
     keepsTime: true,
     send: (items, signal) => sendInPieces(items, (piece) => attempt(piece, signal), { most: MOST }),
-    sample: (items) => [
-      {
-        to: url.href,
-        body: batchOf(items).body,
-        headers: headersOf('', items, { key: undefined, seconds: 0 }),
-      },
-    ],
     async [Symbol.asyncDispose]() {
       poster[Symbol.dispose]()
     },
   }
 }
+
+export const sampleWebhook: Sampler<SettingsOf<'webhook'>> = ({ url }, { items }) => [
+  {
+    to: new URL(url).href,
+    body: batchOf(items).body,
+    headers: headersOf('', items, { key: undefined, seconds: 0 }),
+  },
+]
 
 interface Batch {
   readonly body: string

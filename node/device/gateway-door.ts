@@ -11,6 +11,7 @@ import type { DeviceNode } from '../node.ts'
 import type { GatewayDevice, GatewayDeviceFacts, GatewayEvents, GatewayHome } from './gateway.ts'
 import { makeCall } from './view-calls.ts'
 import { deliver } from './gateway-deliveries.ts'
+import { leasesOf } from './gateway-leases.ts'
 import type { Home } from './home.ts'
 import { rightsOf } from './rights.ts'
 import { deviceRows } from './rows.ts'
@@ -56,6 +57,7 @@ export function gatewayOf(
     view,
     log: log.child({ part: 'gateway' }),
     events: watched(node, log, signal),
+    leases: leasesOf(node, log.child({ part: 'leases' }), signal),
     home() {
       const home = node.home()
       return home === undefined ? undefined : factsOf(home)

@@ -110,6 +110,27 @@ export interface GatewayCall {
   readonly ttlMs?: number
 }
 
+export interface GatewayLeaseEvents extends Record<string, unknown> {
+  /** Who sends may be another. */
+  change: undefined
+  /** What the gateway that sends is through with: nothing up to these packs waits there any more. */
+  done: { readonly name: string; readonly cursor: GatewayCursor }
+}
+
+/** Among the gateways of a home one sends at a time, for each name. */
+export interface GatewayLeases {
+  readonly events: Emitter<GatewayLeaseEvents>
+  /** The names for which this gateway would send. */
+  want(names: readonly string[]): void
+  wants(name: string): boolean
+  /** Whether this gateway is the one, at this moment. */
+  holds(name: string): boolean
+  /** The one, as far as it is known here. */
+  holder(name: string): { readonly id: string; readonly name: string } | undefined
+  /** Asked every second of what is held here, while there are other gateways. */
+  progress(of: (name: string) => GatewayCursor): void
+}
+
 export interface GatewayDevice extends AsyncDisposable {
   /** Peer id. */
   readonly id: string
@@ -131,6 +152,7 @@ export interface GatewayDevice extends AsyncDisposable {
   deliveries(cursor: GatewayCursor, signal: AbortSignal): AsyncIterable<GatewayDelivery>
   /** What a device offers this gateway; the last that it said where it is away. @throws NodeError */
   describe(device: string, signal: AbortSignal): Promise<ThingModel>
+  readonly leases: GatewayLeases
   /** @throws NodeError NODE_DENIED and others, as `kith call` */
   call(call: GatewayCall, signal: AbortSignal): Promise<CallView>
   /**

@@ -45,7 +45,6 @@ function far(name: string, more: Partial<Sink> = {}): Far {
       sink.got.push(...items.filter((_, i) => outcomes[i] === 'sent'))
       return await Promise.resolve(outcomes)
     },
-    sample: () => [],
     async [Symbol.asyncDispose]() {},
     ...more,
   }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { describe, it } from 'node:test'
 
-import { startPrometheusSink } from '../../gateway/sinks/prometheus.ts'
+import { samplePrometheus, startPrometheusSink } from '../../gateway/sinks/prometheus.ts'
 import { seriesOf } from '../../gateway/sinks/prometheus-names.ts'
 import {
   farSide,
@@ -151,7 +151,9 @@ describe('the endpoint that Prometheus scrapes', () => {
         .split('\n')
         .filter((line) => line !== '' && !line.startsWith('#'))
         .toSorted()
-    const [sample] = sink.sample(items, [])
+    const { gateway } = sinkDeps()
+    const of = { items, devices: [], gateway }
+    const [sample] = samplePrometheus(sinkSettings('prometheus'), of)
     assert.deepEqual(lines(String(sample?.body)), lines((await asked(url)).text))
   })
 

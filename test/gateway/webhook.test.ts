@@ -85,7 +85,7 @@ describe('webhooks', () => {
     assert.equal(heard?.headers['webhook-signature'], `v1,${mac}`)
     await sink.send([reading()], signal).catch(() => undefined)
     assert.equal(far.heard[1]?.headers['webhook-id'], id)
-    const visible = `${deps.logged.join('')}${String((failed as Error).stack)}${JSON.stringify(sink.sample([reading()], []))}`
+    const visible = `${deps.logged.join('')}${String((failed as Error).stack)}`
     assert.ok(!visible.includes(secret) && !visible.includes(mac))
   })
 

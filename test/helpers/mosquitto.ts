@@ -94,15 +94,18 @@ async function freePort(): Promise<number> {
   return port
 }
 
-/** An authority's and a server's certificate for ::1. */
-export function makeCertificates(files: Tree): { ca: string; cert: string; key: string } {
+/** An authority's and a server's certificate for one address. */
+export function makeCertificates(
+  files: Tree,
+  address = '::1',
+): { ca: string; cert: string; key: string } {
   const at = (name: string): string => join(files.root, name)
   const openssl = (line: string): void => {
     const { status, stderr } = spawnSync('openssl', line.split(' '), { encoding: 'utf8' })
     if (status !== 0) throw new Error(stderr)
   }
   const fresh = '-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
-  const extensions = files.write('ext', 'subjectAltName=IP:::1\n')
+  const extensions = files.write('ext', `subjectAltName=IP:${address}\n`)
   openssl(`req -x509 ${fresh} -days 2 -subj /CN=authority -keyout ${at('ca.key')} -out ${at('ca')}`)
   openssl(`req ${fresh} -subj /CN=broker -keyout ${at('key')} -out ${at('csr')}`)
   openssl(

@@ -52,7 +52,6 @@ outbox.attach(
       got.push(...items.map(({ id }) => id))
       return await Promise.resolve(items.map(() => 'sent' as const))
     },
-    sample: () => [],
     async [Symbol.asyncDispose]() {},
   },
   { maxAgeMs: Infinity, mayLeave: () => true },

@@ -35,7 +35,6 @@ const sink: Sink = {
     }
     return await Promise.resolve(items.map(() => 'sent' as const))
   },
-  sample: () => [],
   async [Symbol.asyncDispose]() {},
 }
 outbox.attach(sink, { maxAgeMs: Infinity, mayLeave: () => true })

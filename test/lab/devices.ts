@@ -19,6 +19,7 @@ import { startWorld, type Topology, type World } from './netns.ts'
 import { until } from './until.ts'
 
 const CLI = fileURLToPath(new URL('../../node/cli/main.ts', import.meta.url))
+const GATEWAY = fileURLToPath(new URL('../../gateway/cli.ts', import.meta.url))
 const LAUNCH = fileURLToPath(new URL('../../node/services/install/launch.ts', import.meta.url))
 const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url))
 const START_LIMIT_MS = 30_000
@@ -74,6 +75,8 @@ export interface LabOptions {
   readonly terms?: Readonly<Record<string, readonly string[]>>
   /** Releases of this name are Kith itself: every device runs under the launcher. */
   readonly launched?: string
+  /** Devices that run `kith gateway up`. */
+  readonly gateways?: readonly string[]
 }
 
 export interface StartOptions {
@@ -99,7 +102,7 @@ export interface Lab extends AsyncDisposable {
 
 export async function startLab(
   topology: Topology,
-  { others = [], settings = {}, files = {}, terms = {}, launched }: LabOptions = {},
+  { others = [], settings = {}, files = {}, terms = {}, launched, gateways = [] }: LabOptions = {},
 ): Promise<Lab> {
   const folder = await mkdtemp(path.join(tmpdir(), 'kith-lab-'))
   const world = await startWorld(topology)
@@ -112,7 +115,9 @@ export async function startLab(
       await mkdir(dataDir, { mode: 0o700 })
       await writeFile(path.join(dataDir, 'config.toml'), file)
     }
-    const place = { name, dataDir, launched, settings: { ...SETTINGS, ...settings[name] } }
+    const isGateway = gateways.includes(name)
+    const own = { ...SETTINGS, ...settings[name] }
+    const place = { name, dataDir, launched, isGateway, settings: own }
     devices.set(name, createDevice(world, place, stop.signal))
   }
   const lab: Lab = {
@@ -151,13 +156,14 @@ export async function startLab(
 interface Place {
   readonly name: string
   readonly launched: string | undefined
+  readonly isGateway: boolean
   readonly dataDir: string
   readonly settings: Readonly<Record<string, string>>
 }
 
 function createDevice(
   world: World,
-  { name, dataDir, launched, settings }: Place,
+  { name, dataDir, launched, isGateway, settings }: Place,
   signal: AbortSignal,
 ): LabDevice {
   const log: string[] = []
@@ -174,8 +180,8 @@ function createDevice(
       const sets = Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])
       const program =
         launched === undefined ? [CLI] : launcher(path.join(dataDir, 'installed', launched))
-      const up = ['up', '--data-dir', dataDir, '--json', ...sets]
-      const command = [process.execPath, ...program, ...up]
+      const words = isGateway ? [GATEWAY, 'gateway', 'up'] : [...program, 'up']
+      const command = [process.execPath, ...words, '--data-dir', dataDir, '--json', ...sets]
       child = world.spawn(name, command, {
         stdio: ['ignore', 'pipe', 'pipe'],
         env: { ...process.env, ...env },
@@ -200,7 +206,14 @@ function createDevice(
       clearTimeout(force)
     },
     kith: async (args, input) => {
-      const full = [CLI, '--data-dir', dataDir, '--json', '--yes', ...args]
+      const full = [
+        args[0] === 'gateway' ? GATEWAY : CLI,
+        '--data-dir',
+        dataDir,
+        '--json',
+        '--yes',
+        ...args,
+      ]
       return linesOf(await run(process.execPath, full, input, () => logs([device])))
     },
     lastLines: () => log.slice(-SHOWN_LOG_LINES).join('\n'),

@@ -140,7 +140,7 @@ esac
   })
 
   it('is the one that this device names, or none', async () => {
-    setUp({})
+    await setUp({})
     await assert.rejects(put(exec('1.0', 1), join(root, 'file')), { code: 'INSTALL_ARGUMENTS' })
   })
 })
