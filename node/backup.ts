@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 
 import { homeText, peerIdOf, signerFromSeed } from '../protocols/identity/index.ts'
 import { reduce } from '../protocols/members/index.ts'
-import { fromHex, toHex } from '../protocols/wire/index.ts'
+import { equalBytes, fromHex, toHex } from '../protocols/wire/index.ts'
 import type { Config } from './config.ts'
 import { FILES } from './device/open-base.ts'
 import { systemClock, systemRandom } from './env.ts'
@@ -17,7 +17,7 @@ import { MIGRATIONS } from './migrations.ts'
 import type { Paths } from './paths.ts'
 import { checkBackup, type BackupItem } from './storage/backup-check.ts'
 import { fileFrames, TRUST_FILE } from './storage/backup-files.ts'
-import { damaged, encodeBackup, readBackup } from './storage/backup-format.ts'
+import { damaged, encodeBackup, readBackup, type Frame } from './storage/backup-format.ts'
 import { restoreRows } from './storage/backup-restore.ts'
 import { backupFrames } from './storage/backup-rows.ts'
 import { openDatabase } from './storage/db.ts'
@@ -103,13 +103,18 @@ export async function restoreBackup(
   })
   const { size } = await file.stat()
   const told = (bytes: number): void => onProgress?.(bytes, 2 * size)
-  const read = (before: number): AsyncIterable<BackupItem> =>
-    checkBackup(
-      readBackup(piecesOf((at, to) => file.read(to, 0, to.length, at), told, before, signal)),
-    )
-  const facts = await lookAt(read(0))
+  const frames = (before: number, onEnd: (hash: Uint8Array) => void): AsyncIterable<Frame> => {
+    const readAt: ReadAt = (at, into) => file.read(into, 0, into.length, at)
+    return readBackup(piecesOf(readAt, told, before, signal), onEnd)
+  }
+  let hash = new Uint8Array()
+  const facts = await lookAt(checkBackup(frames(0, (found) => (hash = new Uint8Array(found)))))
+  // The same bytes once more, or nothing comes of it: their signatures are known to be right.
+  const again = frames(size, (found) => {
+    if (!equalBytes(found, hash)) throw damaged('it was changed meanwhile')
+  })
   const staging = `${paths.dataDir}.restoring`
-  const device = await build(staging, facts, read(size))
+  const device = await build(staging, facts, checkBackup(again, { verify: () => true }))
   const settings = await placeSettings(paths, staging, facts.settings)
   await moveIn(staging, paths.dataDir)
   return { ...facts.shown, device, settings }

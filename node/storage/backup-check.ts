@@ -5,7 +5,12 @@
  */
 import { createHash } from 'node:crypto'
 
-import { createVerifier, IdentityError, peerIdOf } from '../../protocols/identity/index.ts'
+import {
+  createVerifier,
+  IdentityError,
+  peerIdOf,
+  type Verifier,
+} from '../../protocols/identity/index.ts'
 import { createOpSet, MembersError, type OpSet } from '../../protocols/members/index.ts'
 import { isPackFault, openPack, type Pack } from '../../protocols/telemetry/index.ts'
 import { equalBytes, fromHex, toHex, WireError } from '../../protocols/wire/index.ts'
@@ -44,8 +49,11 @@ const TRUST_MAGIC = Buffer.from('KITHTUF1')
 const MAX_FLAGS = 63
 
 /** @throws NodeError NODE_USAGE at the first thing that is not as it must be */
-export async function* checkBackup(frames: AsyncIterable<Frame>): AsyncGenerator<BackupItem> {
-  const check = new Check()
+export async function* checkBackup(
+  frames: AsyncIterable<Frame>,
+  verifier: Verifier = createVerifier(),
+): AsyncGenerator<BackupItem> {
+  const check = new Check(verifier)
   for await (const frame of frames) yield* orDamaged(() => check.take(frame))
   yield* orDamaged(() => check.end())
 }
@@ -78,7 +86,7 @@ interface Run {
 }
 
 class Check {
-  readonly #verifier = createVerifier()
+  readonly #verifier: Verifier
   readonly #peerIds = new Map<string, string>()
   readonly #logs: OpenLog[] = []
   readonly #devices = new Set<string>()
@@ -87,6 +95,10 @@ class Check {
   #home: Uint8Array | undefined
   #ops: OpSet | undefined
   #left = 0
+
+  constructor(verifier: Verifier) {
+    this.#verifier = verifier
+  }
 
   /** What this frame, and what ended with it, come to. */
   take({ kind, content }: Frame): readonly BackupItem[] {

@@ -154,10 +154,13 @@ export function jsonOf<Schema extends v.GenericSchema<unknown, unknown>>(
 }
 
 /**
- * The frames of a file, without the last one, which is checked.
+ * The frames of a file, without the last one, which is checked: `onEnd` is told its hash, and may throw.
  * @throws NodeError NODE_USAGE where it is no backup, is not whole, or was changed
  */
-export async function* readBackup(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Frame> {
+export async function* readBackup(
+  pieces: AsyncIterable<Uint8Array>,
+  onEnd: (hash: Uint8Array) => void = () => undefined,
+): AsyncGenerator<Frame> {
   const sum = createHash('sha256')
   const input = new Input(pieces)
   const magic = await input.take(MAGIC.length)
@@ -168,16 +171,15 @@ export async function* readBackup(pieces: AsyncIterable<Uint8Array>): AsyncGener
   }
   sum.update(magic)
   for (;;) {
-    const head = await input.take(HEAD_BYTES)
-    if (head === undefined) throw damaged('its end is missing')
+    const head = await input.need(HEAD_BYTES)
     const [kind = 0] = head
     const length = new DataView(head.buffer, head.byteOffset).getUint32(1)
     if (length > (MAX_BYTES.get(kind) ?? -1)) throw damaged('unknown or too long')
-    const content = await input.take(length)
-    if (content === undefined) throw damaged('its end is missing')
+    const content = await input.need(length)
     if (kind === KINDS.end) {
       if (!equalBytes(content, new Uint8Array(sum.digest()))) throw damaged('its hash is another')
       if ((await input.take(1)) !== undefined) throw damaged('there is something behind its end')
+      onEnd(content)
       return
     }
     sum.update(head).update(content)
@@ -192,6 +194,13 @@ class Input {
 
   constructor(pieces: AsyncIterable<Uint8Array>) {
     this.#pieces = pieces[Symbol.asyncIterator]()
+  }
+
+  /** @throws NodeError NODE_USAGE where there is not as much */
+  async need(length: number): Promise<Uint8Array> {
+    const found = await this.take(length)
+    if (found === undefined) throw damaged('its end is missing')
+    return found
   }
 
   /** Undefined where there is not as much. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
+import { existsSync, truncateSync, writeFileSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -163,6 +163,27 @@ describe('a backup', () => {
     assert.equal(existsSync(`${dir}.restoring`), false)
     await using device = await startDevice(dir)
     assert.equal((await device.view.status()).home?.name, 'Oak Road')
+  })
+
+  it('that is changed while it is read comes to nothing', async () => {
+    const dir = await freshDir()
+    const changing = join(dirname(dir), 'changing')
+    const frames = await framesOf(file)
+    await writeFile(changing, await readFile(file))
+    const other = Buffer.concat(
+      await allOf(encodeBackup(frames.filter(({ kind }) => kind !== KINDS.settings))),
+    )
+    const paths = resolvePaths({ env: {}, homeDir: dir, uid: 1000, dataDir: dir })
+    let read = 0
+    const onProgress = (): void => {
+      // In the file that is open, after all of it was checked.
+      if (++read === 1) truncateSync(changing, 0)
+      if (read === 1) writeFileSync(changing, other)
+    }
+    const restoring = restoreBackup(changing, { paths, onProgress }, forever)
+    await assert.rejects(restoring, { code: 'NODE_USAGE' })
+    assert.equal(existsSync(dir), false)
+    assert.equal(existsSync(`${dir}.restoring`), false)
   })
 
   it('that was cut anywhere, or changed anywhere, writes nothing', async () => {
