@@ -280,6 +280,26 @@ describe('a channel', () => {
     await room.says('app 1 healthy')
   })
 
+  it('whose number was signed twice is seen by devices that hold one each', async () => {
+    await using room = await UpdateRoom.open()
+    await room.start()
+    await room.publish(releaseOf(1))
+    await room.says('app 1 healthy')
+    const version = room.channel.version.timestamp
+    // The neighbour says that it has a newer one, and then that it has not.
+    room.channel.version.timestamp = version + 1
+    await room.tell()
+    room.channel.putSnapshot()
+    room.channel.putTimestamp({ version })
+    room.channel.version.timestamp = version
+    await room.tell()
+    await room.attacked('TUF_FORK')
+    const before = room.asked.length
+    await room.tell()
+    await room.clock.advance(1000)
+    assert.equal(room.asked.length, before, 'it is compared once')
+  })
+
   it('is asked once more, not for ever, where it says that it has newer files than it has', async () => {
     await using room = await UpdateRoom.open()
     await room.start()
