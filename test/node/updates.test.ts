@@ -183,10 +183,30 @@ describe('an update', () => {
     await room.start()
     await room.publish(releaseOf(1))
     await room.says('app 1 waiting TUF_CLOCK')
+    assert.equal(room.updates.progress()[0]?.why, 'the clock of this device is not set')
     assert.deepEqual(room.fetched, [])
     room.quality = 'synced'
     await room.clock.advance(60_000)
     await room.says('app 1 healthy')
+  })
+})
+
+describe('a clock that leapt far ahead', () => {
+  it('holds up what is new, in words that name it', async () => {
+    await using room = await UpdateRoom.open()
+    room.quality = 'unset'
+    await room.start()
+    await room.publish(releaseOf(1))
+    await room.says('app 1 waiting TUF_CLOCK')
+    await room.clock.advance(40 * 24 * HOUR_MS)
+    room.quality = 'synced'
+    await room.clock.advance(60_000)
+    await room.says('app 1 waiting TUF_EXPIRED')
+    assert.match(
+      room.updates.progress()[0]?.why ?? '',
+      /timestamp .* expired, or the clock .* says 20/,
+    )
+    assert.deepEqual(room.installs.steps, [])
   })
 })
 
