@@ -94,9 +94,7 @@ export async function startHome(base: DeviceBase, ops: OpSet, signal: AbortSigna
   const talking = await startTalking(base, { members, mesh, telemetry, time, thing }, scope)
   calling.resolve(talking.calls)
   const updates = await scope.use('updates', (until) => createLateUpdates(base, () => home, until))
-  const settled = async (until: AbortSignal): Promise<void> =>
-    (await updates.get()).updates.settled(until)
-  updatesAwake(mesh, { settled }, scope.signal)
+  updatesAwake(mesh, updates, scope.signal)
   const announced = new Set<string>()
   const home: Home = {
     members,

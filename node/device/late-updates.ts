@@ -11,6 +11,11 @@ import type { HomeUpdates, UpdatingHome } from './update.ts'
 export interface LateUpdates extends AsyncDisposable {
   /** Started by now, or by this. What cannot start is tried again by the next who asks. */
   get(): Promise<HomeUpdates>
+  /**
+   * Resolves when what peers made known of releases is here, as `Updates` says; at once, with nothing
+   * loaded, where no owner ever decided anything about releases: a short wake is not longer for it.
+   */
+  settled(signal: AbortSignal): Promise<void>
 }
 
 /** From the start of the home; by then its first readings are out. */
@@ -47,6 +52,10 @@ export function createLateUpdates(
   const cancel = clock.timer(LOAD_AFTER_MS, begin)
   return {
     get,
+    async settled(alone) {
+      if (home().members.state.policy.length === 0) return
+      await (await get()).updates.settled(alone)
+    },
     async [Symbol.asyncDispose]() {
       cancel()
       stop.abort(new Error('stopping'))

@@ -15,6 +15,7 @@ import type {
 } from '../api/view.ts'
 import { NodeError } from '../errors.ts'
 import {
+  blockedText,
   exportChannel,
   importChannel,
   trustRoot,
@@ -39,7 +40,7 @@ export function updateView(base: DeviceBase, requireHome: () => Home): UpdateVie
       setUpdatePolicy(home, withChannel(home.updates.policy(), { name, root: pin }))
       await home.updates.updates.look()
       await home.updates.publisher.renew()
-      return channelView(home, name)
+      return channelView(base, home, name)
     },
     async distrustChannel(name) {
       const home = requireHome()
@@ -60,7 +61,7 @@ export function updateView(base: DeviceBase, requireHome: () => Home): UpdateVie
           targets: targets === undefined ? undefined : bytesOf(targets),
         })
       } else await publisher.targets(channel, { draft, indexes: indexes.map(bytesOf) })
-      return channelView(home, channel)
+      return channelView(base, home, channel)
     },
     async changeRollout(change) {
       const home = requireHome()
@@ -92,7 +93,9 @@ export function updateView(base: DeviceBase, requireHome: () => Home): UpdateVie
 async function stateOf(base: DeviceBase, home: Home): Promise<UpdatesState> {
   const { updates, blobs, policy } = home.updates
   const { bytes, maxBytes } = blobs.usage()
-  const channels = await Promise.all(policy().channels.map(({ name }) => channelView(home, name)))
+  const channels = await Promise.all(
+    policy().channels.map(({ name }) => channelView(base, home, name)),
+  )
   const own = updates.progress()
   const devices = updates
     .reports()
@@ -127,7 +130,7 @@ async function installedHere(updates: Updates): Promise<InstalledView[]> {
   )
 }
 
-async function channelView(home: Home, name: string): Promise<ChannelStateView> {
+async function channelView(base: DeviceBase, home: Home, name: string): Promise<ChannelStateView> {
   const { updates, publisher, policy } = home.updates
   const view = updates.view(name)
   const pin = policy().channels.find((one) => one.name === name)
@@ -138,7 +141,7 @@ async function channelView(home: Home, name: string): Promise<ChannelStateView> 
     root: pin === undefined ? '' : toHex(pin.root),
     timestamp: timestamp?.version ?? null,
     expiresAt: timestamp?.expiresMs ?? null,
-    blocked: blocked === undefined ? null : `${blocked.about}: ${blocked.code}`,
+    blocked: blocked === undefined ? null : blockedText(blocked, base.clock.now()),
     signedHere: await publisher.signsFor(name),
     releases: (view?.releases ?? []).map(releaseView),
   }

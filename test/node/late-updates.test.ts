@@ -3,6 +3,10 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 
+import type { DeviceBase } from '../../node/device/base.ts'
+import type { Home } from '../../node/device/home.ts'
+import { createLateUpdates } from '../../node/device/late-updates.ts'
+import { virtualClock } from '../helpers/clock.ts'
 import { folders, makeHome, startDevice } from '../helpers/device.ts'
 
 describe('updates, which are loaded late', () => {
@@ -26,5 +30,17 @@ describe('updates, which are loaded late', () => {
     assert.equal((await device.view.status()).home?.name, 'Oak Road')
     await rm(inTheWay)
     assert.deepEqual((await device.view.updates()).channels, [])
+  })
+
+  it('are not loaded in a wake of a home in which nobody ever decided anything about them', async () => {
+    const { signal } = new AbortController()
+    let policy = new Uint8Array()
+    // Loading them needs more than this, and fails.
+    const base = { clock: virtualClock() } as unknown as DeviceBase
+    const home = (): Home => ({ members: { state: { policy } } }) as unknown as Home
+    await using updates = createLateUpdates(base, home, signal)
+    await updates.settled(signal)
+    policy = Uint8Array.of(0xa0)
+    await assert.rejects(updates.settled(signal), TypeError)
   })
 })

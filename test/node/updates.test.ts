@@ -183,10 +183,30 @@ describe('an update', () => {
     await room.start()
     await room.publish(releaseOf(1))
     await room.says('app 1 waiting TUF_CLOCK')
+    assert.equal(room.updates.progress()[0]?.why, 'the clock of this device is not set')
     assert.deepEqual(room.fetched, [])
     room.quality = 'synced'
     await room.clock.advance(60_000)
     await room.says('app 1 healthy')
+  })
+})
+
+describe('a clock that leapt far ahead', () => {
+  it('holds up what is new, in words that name it', async () => {
+    await using room = await UpdateRoom.open()
+    room.quality = 'unset'
+    await room.start()
+    await room.publish(releaseOf(1))
+    await room.says('app 1 waiting TUF_CLOCK')
+    await room.clock.advance(40 * 24 * HOUR_MS)
+    room.quality = 'synced'
+    await room.clock.advance(60_000)
+    await room.says('app 1 waiting TUF_EXPIRED')
+    assert.match(
+      room.updates.progress()[0]?.why ?? '',
+      /timestamp .* expired, or the clock .* says 20/,
+    )
+    assert.deepEqual(room.installs.steps, [])
   })
 })
 
@@ -278,6 +298,26 @@ describe('a channel', () => {
     assert.deepEqual(room.said, [], 'it is not asked for a while')
     await room.clock.advance(HOUR_MS)
     await room.says('app 1 healthy')
+  })
+
+  it('whose number was signed twice is seen by devices that hold one each', async () => {
+    await using room = await UpdateRoom.open()
+    await room.start()
+    await room.publish(releaseOf(1))
+    await room.says('app 1 healthy')
+    const version = room.channel.version.timestamp
+    // The neighbour says that it has a newer one, and then that it has not.
+    room.channel.version.timestamp = version + 1
+    await room.tell()
+    room.channel.putSnapshot()
+    room.channel.putTimestamp({ version })
+    room.channel.version.timestamp = version
+    await room.tell()
+    await room.attacked('TUF_FORK')
+    const before = room.asked.length
+    await room.tell()
+    await room.clock.advance(1000)
+    assert.equal(room.asked.length, before, 'it is compared once')
   })
 
   it('is asked once more, not for ever, where it says that it has newer files than it has', async () => {

@@ -76,6 +76,8 @@ interface Followed {
   readonly asking: Set<string>
   /** Until when peers are not asked; on the monotonic clock. */
   readonly shunned: Map<string, number>
+  /** Newest number that a peer was asked for, by peer: two devices may hold different files under one. */
+  readonly compared: Map<string, number>
 }
 
 export function createChannels(deps: ChannelsDeps): Channels {
@@ -111,7 +113,13 @@ class FollowedChannels implements Channels {
       const own = join(folder, name)
       await mkdir(own, { recursive: true, mode: 0o700 })
       const client = await openChannelClient({ folder: own, channel: name, pin, clock, time })
-      this.#followed.set(name, { pin, client, asking: new Set(), shunned: new Map() })
+      this.#followed.set(name, {
+        pin,
+        client,
+        asking: new Set(),
+        shunned: new Map(),
+        compared: new Map(),
+      })
       this.#deps.onChange(name)
     }
     this.#announce()
@@ -240,8 +248,10 @@ class FollowedChannels implements Channels {
     for (const { name, timestamp } of channels) {
       const known = this.#followed.get(name)
       if (known === undefined) continue
-      if (timestamp > known.client.complete())
-        void this.#deps.busy.hold(this.#refresh(name, known, peer))
+      const ours = known.client.complete()
+      const isCompared = known.compared.get(toHex(peer)) === timestamp
+      const asks = timestamp > ours || (timestamp > 0 && timestamp === ours && !isCompared)
+      if (asks) void this.#deps.busy.hold(this.#refresh(name, known, peer))
     }
   }
 
@@ -258,6 +268,7 @@ class FollowedChannels implements Channels {
       this.#fault(channel, peer, error)
     } finally {
       known.asking.delete(name)
+      known.compared.set(name, offered)
     }
     // It may have said something newer meanwhile, and given up what it was asked for.
     if (this.#offeredBy(channel, peer) > offered) await this.#refresh(channel, known, peer)
@@ -298,6 +309,8 @@ class FollowedChannels implements Channels {
     const { clock, log, onAttack } = this.#deps
     const { message } = asError(error)
     log.info({ channel, peer: peerIdOf(peer), why: message }, 'a channel could not be refreshed')
+    // Whoever brought it is not to blame for what its owner signed twice.
+    if (error instanceof TufError && error.code === 'TUF_FORK') onAttack(error.code, undefined)
     const code = attackIn(error)
     if (code === undefined) return
     const until = clock.monotonic() + SHUN_MS

@@ -31,7 +31,7 @@ import {
   type TrackDeps,
   type Work,
 } from './track-words.ts'
-import type { Release } from './tuf/index.ts'
+import { blockedText, type Release } from './tuf/index.ts'
 import type { Installable, InstallOutcome, InstallState, Progress } from './types.ts'
 
 const RETRY_MS = 60_000
@@ -133,7 +133,7 @@ export class Track {
       this.#tellOf(work, {
         phase: 'waiting',
         code: blocked.code,
-        why: 'nothing new may be installed',
+        why: blockedText(blocked, this.#deps.clock.now()),
       })
       return RETRY_MS
     }

@@ -15,7 +15,7 @@ export {
   writeKeyFile,
 } from './key-files.ts'
 export type { Role } from './metadata.ts'
-export { indexFile } from './listing.ts'
+export { blockedText, indexFile } from './listing.ts'
 export type { ChannelView, Release, TufTime } from './listing.ts'
 export { inspect, inspectMetadata, signMetadata, trustRoot } from './offline.ts'
 export type { Inspected } from './offline.ts'

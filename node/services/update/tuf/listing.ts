@@ -212,6 +212,17 @@ function blockedBy(
   return undefined
 }
 
+/** The reason for people: with the time by the clock, which may be what is wrong. */
+export function blockedText(
+  { code, about }: NonNullable<ChannelView['blocked']>,
+  nowMs: number,
+): string {
+  if (code === 'TUF_CLOCK') return 'the clock of this device is not set'
+  if (code !== 'TUF_EXPIRED') return 'the channel is not all here yet'
+  const day = new Date(nowMs).toISOString().slice(0, 10)
+  return `the ${about} of the channel has expired, or the clock of this device is wrong: it says ${day}`
+}
+
 interface FileState extends RoleState {
   readonly signedMs: number
 }
