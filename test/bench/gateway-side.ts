@@ -46,11 +46,15 @@ const bridge = await startBridge(
 process.send?.({ type: 'connected' })
 process.once('SIGTERM', () => {
   stop.abort(new Error('stopping'))
-  void bridge[Symbol.asyncDispose]()
-    .then(() => device[Symbol.asyncDispose]())
-    .finally(() => process.exit(0))
+  void end()
 })
 let packs = 0
+
+async function end(): Promise<void> {
+  await bridge[Symbol.asyncDispose]()
+  await device[Symbol.asyncDispose]()
+  process.exit(0)
+}
 
 process.on('message', (wish: { readonly type: string }) => {
   if (wish.type === 'hour') void hour()

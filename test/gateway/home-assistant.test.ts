@@ -86,6 +86,11 @@ const PLATFORMS: Readonly<Record<string, { needs: string[]; may: string[] }>> = 
   update: { needs: ['state_topic'], may: [] },
 }
 
+function textOf(component: Readonly<Record<string, unknown>>, key: string): string {
+  const value = component[key]
+  return typeof value === 'string' ? value : ''
+}
+
 function assertValid(config: ReturnType<typeof discoveryOf>): void {
   const { device, origin, components } = config
   assert.ok(Array.isArray(device['identifiers']) && device['identifiers'].length > 0)
@@ -145,14 +150,15 @@ describe("a device as Home Assistant's MQTT discovery has it", () => {
     const device = sinkDevice('All', { fields })
     const made = discoveryOf(device, topicNames([device]), { prefix: 'kith', gateway })
     let classes = 0
-    for (const { name, device_class: of, ...rest } of Object.values(made.components)) {
-      if (of === undefined) continue
+    for (const component of Object.values(made.components)) {
+      const of = textOf(component, 'device_class')
+      if (of === '') continue
       classes++
-      const [units = '', states = []] = DEVICE_CLASSES[String(of)] ?? []
-      const unit = rest['unit_of_measurement'] ?? ''
-      const what = `${String(name)}: ${String(of)} in ${String(unit)}`
-      assert.ok(units.split(' ').includes(String(unit)), what)
-      assert.ok(states.includes(String(rest['state_class'])), what)
+      const [units = '', states = []] = DEVICE_CLASSES[of] ?? []
+      const unit = textOf(component, 'unit_of_measurement')
+      const what = `${of} in ${unit}`
+      assert.ok(units.split(' ').includes(unit), what)
+      assert.ok(states.includes(textOf(component, 'state_class')), what)
     }
     assert.ok(classes >= 30, `${classes}`)
   })
