@@ -25,7 +25,7 @@ interface Gateway extends AsyncDisposable {
   readonly dir: string
   readonly device: GatewayDevice
   readonly bridge: Bridge
-  status(): GatewayStatus
+  readonly status: () => GatewayStatus
 }
 
 async function gatewayDevice(dir: string, peers: string): Promise<GatewayDevice> {
