@@ -18,8 +18,8 @@ import type { SinkSettings } from './config-sinks.ts'
 import { openDirectory, type Directory } from './directory.ts'
 import { createDownlink, type Downlink } from './downlink.ts'
 import { follow } from './follow.ts'
-import { readingItem } from './forward.ts'
-import { createInForce } from './in-force.ts'
+import { readingItem, type ForwardDeps } from './forward.ts'
+import { createInForce, type InForce } from './in-force.ts'
 import { keepForwarding } from './keep-forwarding.ts'
 import type { Verified } from './ledger/chain.ts'
 import { openLedger, type EgressDay, type Ledger } from './ledger/ledger.ts'
@@ -29,6 +29,7 @@ import { watchRules, type Rules } from './rules.ts'
 import { runSinks, type RunningSinks } from './sinks-up.ts'
 import { createTurns } from './turns.ts'
 import { startSink } from './sinks/index.ts'
+import { watchUpdates } from './updates.ts'
 import type { OutItem, Sink, SinkDeps } from './sinks/sink.ts'
 
 export interface BridgeDeps {
@@ -49,8 +50,6 @@ export interface Bridge extends AsyncDisposable {
   policy(): Policy
   /** The last reading of each sensor. */
   known(): readonly OutItem[]
-  /** Readings that came since the start. */
-  taken(): number
   egress(): readonly EgressDay[]
   /** @throws NodeError NODE_NO_HOME */
   verify(): Verified
@@ -99,21 +98,12 @@ async function assemble(deps: BridgeDeps, scope: Scope, signal: AbortSignal): Pr
   inForce.renew(rules.now())
   follow({ device, directory, clock, renew: () => inForce.renew() }, until)
   const seen = createSeen(directory, () => inForce.renew())
-  await scope.use('forwarding', () =>
-    keepForwarding(
-      {
-        clock,
-        log,
-        deliveries: (cursor, end) => device.deliveries(cursor, end),
-        policy,
-        outbox,
-        onReading: seen.take,
-        hasHome: () => device.home() !== undefined,
-      },
-      signal,
-    ),
-  )
+  const deliveries: ForwardDeps['deliveries'] = (cursor, end) => device.deliveries(cursor, end)
+  const hasHome = (): boolean => device.home() !== undefined
+  const forwarding = { clock, log, deliveries, policy, outbox, onReading: seen.take, hasHome }
+  await scope.use('forwarding', () => keepForwarding(forwarding, signal))
   void saveOften(directory, deps, until)
+  void watchUpdates({ device, clock, log, onChange: told(directory, inForce) }, until)
   return {
     rules,
     outbox,
@@ -122,13 +112,22 @@ async function assemble(deps: BridgeDeps, scope: Scope, signal: AbortSignal): Pr
     directory,
     policy,
     known: seen.known,
-    taken: seen.count,
     egress: () => (device.home() === undefined ? [] : ledger().egress()),
     verify: () => ledger().verify(),
     async [Symbol.asyncDispose]() {
       await scope[Symbol.asyncDispose]()
       await directory.save().catch(() => undefined)
     },
+  }
+}
+
+function told(
+  directory: Directory,
+  inForce: InForce,
+): Parameters<typeof watchUpdates>[0]['onChange'] {
+  return (versions) => {
+    directory.updates(versions)
+    inForce.renew()
   }
 }
 
@@ -163,22 +162,18 @@ async function openStores(
 interface Seen {
   readonly take: (reading: GatewayReading) => void
   readonly known: () => readonly OutItem[]
-  readonly count: () => number
 }
 
-/** Readings as they come: the last of each sensor, and how many. */
+/** Readings as they come: the last of each sensor. */
 function createSeen(directory: Directory, renew: () => void): Seen {
   const known = new Map<string, OutItem>()
-  let count = 0
   return {
     take(reading) {
       const key = `${reading.deviceId}/${reading.sensor}`
       if (known.has(key) || known.size < MAX_KNOWN) known.set(key, readingItem(reading))
-      count++
       if (directory.see(reading)) renew()
     },
     known: () => [...known.values()],
-    count: () => count,
   }
 }
 

@@ -27,6 +27,8 @@ export interface Directory {
   /** A device sleeps, and said when it wakes: the longest sleep is its promise. */
   sleeps(deviceId: string, forMs: number): void
   forget(deviceId: string): void
+  /** Versions by device; of those that are not named nothing is known. */
+  updates(versions: ReadonlyMap<string, NonNullable<SinkDevice['update']>>): void
   /** What `sink` may know, by the rules in force. */
   for(sink: string, policy: Policy, devices: readonly GatewayDeviceFacts[]): readonly SinkDevice[]
   /** Where it has changed since the last time. */
@@ -39,6 +41,7 @@ export async function openDirectory(path: string, log: Logger): Promise<Director
   const models = new Map<string, ThingModel>()
   const promises = new Map<string, number>()
   let dirty = false
+  let versions: Parameters<Directory['updates']>[0] = new Map()
   return {
     see({ deviceId, sensor, unit, value }) {
       const known = fields.get(deviceId) ?? new Map<string, SinkField>()
@@ -62,23 +65,11 @@ export async function openDirectory(path: string, log: Logger): Promise<Director
       promises.delete(deviceId)
       dirty = fields.delete(deviceId) || dirty
     },
+    updates(now) {
+      versions = now
+    },
     for: (sink, policy, devices) =>
-      devices
-        .filter(({ id }) => policy.knows(sink, id))
-        .map((facts) => ({
-          id: facts.id,
-          name: facts.name,
-          state: stateOf(facts),
-          ...(facts.version === undefined ? {} : { version: facts.version }),
-          ...promiseOf(promises.get(facts.id)),
-          fields: [...(fields.get(facts.id)?.values() ?? [])].filter(({ sensor }) =>
-            policy.rulesFor({ deviceId: facts.id, sensor }).some((rule) => rule.sink === sink),
-          ),
-          commands: commandsOf(models.get(facts.id)).filter(
-            ({ verb, name }) =>
-              policy.mayAsk({ sink, deviceId: facts.id, verb, name }) !== undefined,
-          ),
-        })),
+      toldOf({ fields, models, promises, versions }, { sink, policy, devices }),
     async save() {
       if (!dirty) return
       dirty = false
@@ -89,6 +80,45 @@ export async function openDirectory(path: string, log: Logger): Promise<Director
       )
     },
   }
+}
+
+interface Known {
+  readonly fields: ReadonlyMap<string, ReadonlyMap<string, SinkField>>
+  readonly models: ReadonlyMap<string, ThingModel>
+  readonly promises: ReadonlyMap<string, number>
+  readonly versions: ReadonlyMap<string, NonNullable<SinkDevice['update']>>
+}
+
+interface Asker {
+  readonly sink: string
+  readonly policy: Policy
+  readonly devices: readonly GatewayDeviceFacts[]
+}
+
+function toldOf(known: Known, { sink, policy, devices }: Asker): readonly SinkDevice[] {
+  return devices
+    .filter(({ id }) => policy.knows(sink, id))
+    .flatMap((facts) => {
+      const { id: deviceId, name, self, version } = facts
+      const fields = [...(known.fields.get(deviceId)?.values() ?? [])].filter(({ sensor }) =>
+        policy.rulesFor({ deviceId, sensor }).some((rule) => rule.sink === sink),
+      )
+      const commands = commandsOf(known.models.get(deviceId)).filter(
+        (one) => policy.mayAsk({ sink, deviceId, verb: one.verb, name: one.name }) !== undefined,
+      )
+      // The gateway itself is told of by the sink; without a sensor it is no device beside it.
+      if (self && fields.length + commands.length === 0) return []
+      return {
+        id: deviceId,
+        name,
+        state: stateOf(facts),
+        ...(version === undefined ? {} : { version }),
+        ...promiseOf(known.promises.get(deviceId)),
+        ...updateOf(known.versions.get(deviceId)),
+        fields,
+        commands,
+      }
+    })
 }
 
 async function load(path: string, log: Logger): Promise<Map<string, Map<string, SinkField>>> {
@@ -113,6 +143,10 @@ async function load(path: string, log: Logger): Promise<Map<string, Map<string, 
 
 function promiseOf(promiseMs: number | undefined): Pick<SinkDevice, 'promiseMs'> {
   return promiseMs === undefined ? {} : { promiseMs }
+}
+
+function updateOf(update: SinkDevice['update']): Pick<SinkDevice, 'update'> {
+  return update === undefined ? {} : { update }
 }
 
 /** What is not known yet is away. */

@@ -134,8 +134,8 @@ class DiskOutbox implements Outbox {
   }
 
   through(sink: string): ReadonlyMap<string, number> {
-    if ((this.#store.counts().get(sink)?.items ?? 0) === 0) return this.#taken
     const through = new Map(this.#taken)
+    if ((this.#store.counts().get(sink)?.items ?? 0) === 0) return through
     for (const [device, seq] of this.#store.lowest(sink)) through.set(device, seq - 1)
     return through
   }

@@ -1,7 +1,8 @@
 /**
  * The outbox's tables: what waits for each sink, how far each device was taken from the mesh, what was
  * dropped, and what was set aside. A file of its own, so that a backlog never touches the device's
- * database. Every method is one transaction, on disk when it returns (SQLite in WAL with FULL).
+ * database. Every method is one transaction, on disk when it returns (SQLite in WAL with
+ * FULL), but for what was sent: where the power fails before that is on disk, it is sent once more.
  *
  * It knows nothing of sinks, time or order of tries; outbox.ts does.
  */
@@ -11,48 +12,13 @@ import { openDatabase, transaction } from '../../node/index.ts'
 import type { OutItem } from '../sinks/sink.ts'
 import {
   createGapTable,
-  GAP_TABLE,
   gapsOf,
   type DropReason,
   type GapTable,
   type Sign,
   type SignedGap,
 } from './gaps.ts'
-
-const MIGRATIONS = [
-  {
-    version: 1,
-    sql: `
-      CREATE TABLE item (
-        n INTEGER PRIMARY KEY AUTOINCREMENT,
-        sink TEXT NOT NULL,
-        device TEXT NOT NULL,
-        seq INTEGER NOT NULL,
-        queued_ms INTEGER NOT NULL,
-        bytes INTEGER NOT NULL,
-        tries INTEGER NOT NULL DEFAULT 0,
-        body TEXT NOT NULL,
-        pack BLOB
-      );
-      CREATE INDEX item_queue ON item (sink, n, device);
-      CREATE TABLE taken (device TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-${GAP_TABLE}
-      CREATE TABLE aside (
-        n INTEGER PRIMARY KEY,
-        sink TEXT NOT NULL,
-        at_ms INTEGER NOT NULL,
-        why TEXT NOT NULL,
-        body TEXT NOT NULL,
-        pack BLOB
-      );
-      CREATE TABLE counter (
-        sink TEXT PRIMARY KEY,
-        sent INTEGER NOT NULL DEFAULT 0,
-        dropped INTEGER NOT NULL DEFAULT 0,
-        aside INTEGER NOT NULL DEFAULT 0
-      ) WITHOUT ROWID;`,
-  },
-] as const
+import { MIGRATIONS } from './tables.ts'
 
 /** What a row takes besides its text. */
 const ROW_BYTES = 64
@@ -242,7 +208,18 @@ class SqliteStore implements Store {
     })
   }
 
-  settle({ sink, sent, tried, poison, atMs }: Settled): void {
+  settle(settled: Settled): void {
+    // Set aside is for good.
+    if (settled.poison.length > 0) return this.#settle(settled)
+    this.#db.exec('PRAGMA synchronous = NORMAL')
+    try {
+      this.#settle(settled)
+    } finally {
+      this.#db.exec('PRAGMA synchronous = FULL')
+    }
+  }
+
+  #settle({ sink, sent, tried, poison, atMs }: Settled): void {
     transaction(this.#db, () => {
       this.#remove(sent)
       this.#remove(poison.map(({ row }) => row))
@@ -302,12 +279,12 @@ class SqliteStore implements Store {
     return new Map(rows.map(({ device, seq }) => [String(device), Number(seq)]))
   }
 
-  forget(sink: string, upTo: ReadonlyMap<string, number>): void {
+  forget(sink: string, through: ReadonlyMap<string, number>): void {
     const rows = this.#db
       .prepare('SELECT n, device, seq, bytes FROM item WHERE sink = ?')
       .all(sink)
       .map((row) => ({ n: Number(row['n']), bytes: Number(row['bytes']), ...placeOf(row) }))
-      .filter(({ device, seq }) => seq <= (upTo.get(device) ?? -1))
+      .filter(({ device, seq }) => seq <= (through.get(device) ?? -1))
     if (rows.length === 0) return
     transaction(this.#db, () => this.#remove(rows))
     this.#left(sink, rows)

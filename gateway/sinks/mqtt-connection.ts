@@ -257,7 +257,7 @@ async function openSocket(
   const secure = url.protocol === 'mqtts:'
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   const port = url.port === '' ? (secure ? 8883 : 1883) : Number(url.port)
-  const below = connectTcp({ host, port })
+  const below = connectTcp({ host, port, noDelay: true })
   meter.watch(below)
   const servername = isIP(host) === 0 ? { servername: host } : { host }
   const socket = secure

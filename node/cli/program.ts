@@ -47,7 +47,21 @@ export function createProgram(env: Environment, interrupted: AbortSignal): Comma
   addCare(program, run)
   addConfig(program, run)
   addCompletion(program, run)
+  addOutside(program)
   return program
+}
+
+/** For the list of commands: `node/bin.mjs` hands these words to the gateway's own program. */
+function addOutside(program: Command): void {
+  program
+    .command('gateway')
+    .description(
+      'carry readings out of the home, as far as an owner signed; see kith gateway --help',
+    )
+  program
+    .command('drill')
+    .description('find out what needs the outside: cut it at the gateway, and tell what stopped')
+    .option('--no-internet <duration>', 'for so long, like 2m')
 }
 
 function addGlobalOptions(program: Command): void {

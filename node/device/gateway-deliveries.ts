@@ -39,10 +39,12 @@ interface Waiting {
   room: () => void
 }
 
+/** `onHome`: before anything of a home is delivered. */
 export async function* deliver(
   node: Node,
   cursor: GatewayCursor,
   signal: AbortSignal,
+  onHome: () => void = () => undefined,
 ): AsyncGenerator<GatewayDelivery, void, undefined> {
   const done = new Map(cursor)
   while (!signal.aborted) {
@@ -51,6 +53,7 @@ export async function* deliver(
       await node.base.clock.sleep(LOOK_MS, signal).catch(() => undefined)
       continue
     }
+    onHome()
     yield* deliverHome(node, home, done, signal)
   }
 }

@@ -49,6 +49,7 @@ export function gatewayOf(
       hint: 'Add it to one with "kith pair" here and "kith add --role gateway" on an owner’s device.',
     })
   }
+  const { events, look } = watched(node, log, signal)
   const context = (): Context => ({ kind: 'gateway-record', home: requireHome().members.home })
   return {
     id: peerIdOf(signer.key),
@@ -56,7 +57,7 @@ export function gatewayOf(
     version,
     view,
     log: log.child({ part: 'gateway' }),
-    events: watched(node, log, signal),
+    events,
     leases: leasesOf(node, log.child({ part: 'leases' }), signal),
     home() {
       const home = node.home()
@@ -64,7 +65,7 @@ export function gatewayOf(
     },
     devices: () => factsIn(node),
     policy: () => rightsIn(node),
-    deliveries: (cursor, until) => deliver(node, cursor, AbortSignal.any([signal, until])),
+    deliveries: (cursor, until) => deliver(node, cursor, AbortSignal.any([signal, until]), look),
     async describe(device, until): Promise<ThingModel> {
       const home = requireHome()
       const { id } = resolveDevice(device, deviceRows(base, home))
@@ -133,7 +134,12 @@ function rightsIn({ base, home }: Node): GatewayRights {
 /** How often states that only a clock changes are looked at. */
 const LOOK_MS = 1000
 
-function watched(node: Node, log: Logger, signal: AbortSignal): Emitter<GatewayEvents> {
+/** What happens is told at once, but for a home that is new: `look`, or wait a moment. */
+function watched(
+  node: Node,
+  log: Logger,
+  signal: AbortSignal,
+): { readonly events: Emitter<GatewayEvents>; readonly look: () => void } {
   const events = createEmitter<GatewayEvents>((err) => log.error({ err }, 'listener failed'))
   let known = new Map(factsIn(node).map((one) => [one.id, one]))
   let rights = rightsIn(node)
@@ -171,5 +177,5 @@ function watched(node: Node, log: Logger, signal: AbortSignal): Emitter<GatewayE
       look()
     }
   })().catch(() => undefined)
-  return events
+  return { events, look }
 }

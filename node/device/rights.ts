@@ -12,6 +12,7 @@ import {
   type Device,
   type GatewayRights,
 } from '../../protocols/members/index.ts'
+import { toHex } from '../../protocols/wire/index.ts'
 
 /** Caps that narrow `act` for `device`; undefined where its role alone decides. */
 export function narrowing(
@@ -29,8 +30,20 @@ export function narrowing(
   }
 }
 
+/** A policy stays the same bytes until an owner signs another, and is asked for every frame. */
+const known = new WeakMap<Uint8Array, Map<string, GatewayRights>>()
+
 /** A policy that cannot be read allows nothing. */
 export function rightsOf(policy: Uint8Array, gateway: Uint8Array): GatewayRights {
+  const byGateway = known.get(policy) ?? new Map<string, GatewayRights>()
+  known.set(policy, byGateway)
+  const key = toHex(gateway)
+  const rights = byGateway.get(key) ?? readRights(policy, gateway)
+  byGateway.set(key, rights)
+  return rights
+}
+
+function readRights(policy: Uint8Array, gateway: Uint8Array): GatewayRights {
   try {
     return gatewayRightsIn(policy, gateway)
   } catch {

@@ -25,7 +25,14 @@ import { createPeerStore } from '../../node/storage/peers.ts'
 import { openSensorChoices } from '../../node/storage/sensor-choices.ts'
 import { openWakeStore } from '../../node/storage/wakes.ts'
 import { createVerifier, peerIdOf, signerFromSeed } from '../../protocols/identity/index.ts'
-import { createHome, createOpSet, createRecoveryKit, grant } from '../../protocols/members/index.ts'
+import {
+  createHome,
+  createOpSet,
+  createRecoveryKit,
+  grant,
+  setPolicy,
+  withGatewayRights,
+} from '../../protocols/members/index.ts'
 import { startProcess, type Measured } from './processes.ts'
 
 export interface Place {
@@ -46,17 +53,25 @@ const UP_WITHIN_MS = 30_000
 
 /** Data folders of two devices in one home, under `root`. */
 export async function makePair(root: string, port = FIRST_PORT): Promise<PairOnDisk> {
-  const [follower, device] = await makeHome(root, port, 'member', 1)
+  const [follower, device] = await makeHome(root, port, { role: 'member', count: 1 })
   if (follower === undefined || device === undefined) throw new Error('no pair')
   return { device, follower }
 }
 
-/** Data folders of an owner, which comes first, and of `count` devices in its home. */
+interface Devices {
+  readonly role: 'member' | 'sensor'
+  readonly count: number
+  readonly gatewayMay?: readonly string[]
+}
+
+/**
+ * Data folders of an owner, which comes first, and of `count` devices in its home; where `gatewayMay`
+ * says what it may have, the first of them is a gateway.
+ */
 export async function makeHome(
   root: string,
   port: number,
-  role: 'member' | 'sensor',
-  count: number,
+  { role, count, gatewayMay }: Devices,
 ): Promise<readonly Place[]> {
   const places = [await place(path.join(root, 'follower'), port)]
   for (let i = 1; i <= count; i++) {
@@ -78,10 +93,16 @@ export async function makeHome(
   const granted = devices.map(({ signer }, i) => {
     const context = { ops, signer: owner.signer, nowMs: Date.now() }
     const name = `device ${i + 1}`
-    const op = grant(context, { subject: signer.key, role, name, paired: 'code' })
+    const own = i === 0 && gatewayMay !== undefined ? 'gateway' : role
+    const op = grant(context, { subject: signer.key, role: own, name, paired: 'code' })
     ops.add(op.bytes)
     return op
   })
+  const [gateway] = devices
+  if (gateway !== undefined && gatewayMay !== undefined) {
+    const policy = withGatewayRights(new Uint8Array(), gateway.signer.key, { caps: gatewayMay })
+    granted.push(setPolicy({ ops, signer: owner.signer, nowMs: Date.now() }, policy))
+  }
   for (const { db, ops: store } of bases) {
     store.append(genesis.id, [genesis, ...granted])
     db.close()

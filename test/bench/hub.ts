@@ -24,7 +24,10 @@ const MB = 2 ** 20
 
 /** One round: the spread of memory is over its time. */
 export async function benchHub(root: string, long: boolean): Promise<Result> {
-  const [hubPlace, ...devices] = await makeHome(path.join(root, 'hub'), PORT, 'sensor', DEVICES)
+  const [hubPlace, ...devices] = await makeHome(path.join(root, 'hub'), PORT, {
+    role: 'sensor',
+    count: DEVICES,
+  })
   if (hubPlace === undefined) throw new Error('no hub')
   const { dir, port, id } = hubPlace
   await using hub = startProcess([SIDE, dir, String(port)])

@@ -24,6 +24,7 @@ const BENCHMARKS: Readonly<Record<string, (root: string, long: boolean) => Promi
   alarm: async (root) => (await import('./alarm.ts')).benchAlarm(root),
   wake: async (root) => (await import('./wake.ts')).benchWake(root),
   mqtt: async (root) => (await import('./mqtt.ts')).benchMqtt(root),
+  gateway: async (root) => (await import('./gateway.ts')).benchGateway(root),
   hub: async (root, long) => (await import('./hub.ts')).benchHub(root, long),
   history: async (root) => (await import('./history.ts')).benchHistory(root),
   publish: async (root) => (await import('./publish.ts')).benchPublish(root),

@@ -69,7 +69,7 @@ export async function startSwarmHome(
   kilobits: number | undefined,
   settings: (index: number, dir: string) => string = () => '',
 ): Promise<SwarmHome> {
-  const places = await makeHome(root, 4646, 'member', count)
+  const places = await makeHome(root, 4646, { role: 'member', count })
   const world = await startCables(places.length, kilobits)
   const stop = new AbortController()
   try {

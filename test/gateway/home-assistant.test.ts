@@ -32,8 +32,45 @@ const sleeper = sinkDevice('Porch', {
 })
 
 /**
+ * Of Home Assistant's sensor device classes that are used here, the units and state classes that it
+ * takes (home-assistant/core, components/sensor/const.py at 00eb6680, DEVICE_CLASS_UNITS and
+ * DEVICE_CLASS_STATE_CLASSES; developers.home-assistant.io, "Sensor entity"). With any other it logs a fault and keeps no statistics.
+ */
+const MEASURED = ['measurement']
+const COUNTED = ['total', 'total_increasing']
+const ANY = [...MEASURED, ...COUNTED]
+const DEVICE_CLASSES: Readonly<Record<string, readonly [units: string, states: string[]]>> = {
+  apparent_power: ['VA', MEASURED],
+  battery: ['%', MEASURED],
+  current: ['A mA', MEASURED],
+  data_rate: ['bit/s kbit/s Mbit/s Gbit/s B/s kB/s MB/s GB/s', MEASURED],
+  data_size: ['bit kbit Mbit Gbit B kB MB GB TB', ANY],
+  distance: ['mm cm m km', ANY],
+  duration: ['d h min s ms', ANY],
+  energy: ['J kJ MJ GJ mWh Wh kWh MWh GWh TWh', COUNTED],
+  frequency: ['Hz kHz MHz GHz', MEASURED],
+  humidity: ['%', MEASURED],
+  illuminance: ['lx', MEASURED],
+  ph: ['', MEASURED],
+  power: ['W kW MW GW TW', MEASURED],
+  pressure: ['Pa hPa kPa mbar cbar bar', MEASURED],
+  reactive_power: ['var', MEASURED],
+  signal_strength: ['dB dBm', MEASURED],
+  speed: ['m/s mm/s km/h', MEASURED],
+  temperature: ['°C °F K', MEASURED],
+  voltage: ['V mV µV kV MV', MEASURED],
+  volume: ['mL L m³', COUNTED],
+  volume_storage: ['mL L m³', MEASURED],
+  weight: ['µg mg g kg', ANY],
+}
+
+/** SenML's and its registry's units for which Home Assistant has a class (RFC 8428, RFC 8798). */
+const SENML =
+  'Cel K %RH %EL % W kW VA var Wh kWh J V mV A mA Hz MHz lx Pa hPa m/s km/h m mm cm km kg g mg l m3 s ms min h B kB MB bit/s dB dBm pH ppm'
+
+/**
  * Keys that the schemas of Home Assistant's MQTT integration require or know
- * (components/mqtt/schemas.py and each platform's PLATFORM_SCHEMA_MODERN; docs "MQTT device discovery").
+ * (home-assistant/core, components/mqtt/schemas.py at 0f5c1b54 and each platform's PLATFORM_SCHEMA_MODERN; docs "MQTT device discovery").
  */
 const COMMON = 'platform unique_id name state_topic value_template device_class expire_after'.split(
   ' ',
@@ -47,6 +84,11 @@ const PLATFORMS: Readonly<Record<string, { needs: string[]; may: string[] }>> = 
   text: { needs: ['command_topic'], may: ['command_template', 'max'] },
   button: { needs: ['command_topic'], may: ['payload_press'] },
   update: { needs: ['state_topic'], may: [] },
+}
+
+function textOf(component: Readonly<Record<string, unknown>>, key: string): string {
+  const value = component[key]
+  return typeof value === 'string' ? value : ''
 }
 
 function assertValid(config: ReturnType<typeof discoveryOf>): void {
@@ -97,6 +139,28 @@ describe("a device as Home Assistant's MQTT discovery has it", () => {
       { topic: 'kith/Porch/availability' },
     ])
     assert.equal(config['availability_mode'], 'all')
+  })
+
+  it('has a class with units and states that Home Assistant takes for it', () => {
+    const fields = SENML.split(' ').map((unit, i) => ({
+      sensor: `sensor.${i}`,
+      unit,
+      kind: 'number' as const,
+    }))
+    const device = sinkDevice('All', { fields })
+    const made = discoveryOf(device, topicNames([device]), { prefix: 'kith', gateway })
+    let classes = 0
+    for (const component of Object.values(made.components)) {
+      const of = textOf(component, 'device_class')
+      if (of === '') continue
+      classes++
+      const [units = '', states = []] = DEVICE_CLASSES[of] ?? []
+      const unit = textOf(component, 'unit_of_measurement')
+      const what = `${of} in ${unit}`
+      assert.ok(units.split(' ').includes(unit), what)
+      assert.ok(states.includes(textOf(component, 'state_class')), what)
+    }
+    assert.ok(classes >= 30, `${classes}`)
   })
 
   it('lets no name out of its template', () => {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import process from 'node:process'
 import { afterEach, beforeEach, describe, it } from 'node:test'
+import { inspect } from 'node:util'
 
 import type { MqttClient } from 'mqtt'
 import { pino } from 'pino'
@@ -41,13 +44,19 @@ interface Seen {
   readonly topic: string
   readonly payload: Buffer
   readonly contentType: string | undefined
+  readonly userProperties: unknown
 }
 
 async function listen(client: MqttClient, until: (seen: readonly Seen[]) => boolean) {
   const seen: Seen[] = []
   const done = Promise.withResolvers<void>()
   client.on('message', (topic, payload, { properties }) => {
-    seen.push({ topic, payload, contentType: properties?.contentType })
+    seen.push({
+      topic,
+      payload,
+      contentType: properties?.contentType,
+      userProperties: properties?.userProperties,
+    })
     if (until(seen)) done.resolve()
   })
   await client.subscribeAsync('#', { qos: 1 })
@@ -175,6 +184,9 @@ describe('the MQTT sink with mosquitto', needs('mosquitto'), () => {
       })
       assert.deepEqual(new Uint8Array(of('kith/the elm/pack')?.payload ?? []), pack)
       assert.equal(of('kith/the elm')?.contentType, version === 5 ? 'application/json' : undefined)
+      const about = (topic: string): unknown => ({ ...(of(topic)?.userProperties as object) })
+      assert.deepEqual(about('kith/the elm'), version === 5 ? { 'kith-id': 'elm/1' } : {})
+      assert.deepEqual(about('kith/the elm/pack'), version === 5 ? { 'kith-id': 'elm/2' } : {})
       assert.deepEqual(deps.asked, [{ device: 'elm', verb: 'write', name: 'on', input: true }])
       await client.endAsync()
     })
@@ -217,6 +229,45 @@ describe('the MQTT sink with mosquitto', needs('mosquitto'), () => {
     await assert.rejects(sink.send([outItem('elm', 1, 0)], never), SinkDown)
     assert.match(lines.join(''), /cannot be reached/)
     assert.doesNotMatch(lines.join(''), /hush/)
+  })
+
+  it('is refused with a wrong password, tries again with the right one, and tells neither', async () => {
+    const users = files.write('users', 'kith:the-right-one\n')
+    const made = spawnSync('mosquitto_passwd', ['-U', users], { encoding: 'utf8' })
+    assert.equal(made.status, 0, made.stderr)
+    const password = files.write('password', 'the-wrong-one\n')
+    broker = await startBroker(files, {
+      lines: ['allow_anonymous false', `password_file ${users}`],
+    })
+    const lines: string[] = []
+    const tried = Promise.withResolvers<void>()
+    const log = pino(
+      { level: 'trace' },
+      {
+        write: (line: string) => {
+          lines.push(line)
+          tried.resolve()
+        },
+      },
+    )
+    const settings = settingsOf(`mqtt://[::1]:${broker.port}`, {
+      user: 'kith',
+      password_file: password,
+    })
+    sink = await startMqttSink(settings, sinkDeps({ log }), never)
+    await tried.promise
+    const refused: unknown = await sink
+      .send([outItem('elm', 1, 0)], never)
+      .then(() => undefined)
+      .catch((error: unknown) => error)
+    assert.ok(refused instanceof SinkDown)
+    assert.match(refused.message, /not authori[sz]ed/i)
+    const told = inspect(refused, { depth: 10, showHidden: true }) + lines.join('')
+    assert.doesNotMatch(told, /the-(wrong|right)-one/)
+    files.write('password', 'the-right-one\n')
+    assert.deepEqual(await sendWhenThere(sink, [outItem('elm', 1, 0)]), ['sent'])
+    const running = [process.argv, process.execArgv, Object.values(process.env)]
+    assert.doesNotMatch(JSON.stringify(running) + lines.join(''), /the-(wrong|right)-one/)
   })
 
   it('leaves a broker that takes nothing more', async () => {
