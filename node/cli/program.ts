@@ -9,8 +9,9 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { ROLES } from '../api/view.ts'
 import { kithVersion } from '../version.ts'
 import { collect, oneOf, type Run } from './commanding.ts'
-import { createCli, globalOptions, type Cli } from './context.ts'
+import { createCli, globalOptions } from './context.ts'
 import { addCalls } from './program-calls.ts'
+import { addCompletion, addConfig } from './program-config.ts'
 import { addUpdates } from './program-update.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -287,44 +288,6 @@ function addCare(program: Command, run: Run): void {
     .command('version')
     .description('the version of this program')
     .action(run(async () => (await load()).version))
-}
-
-function addConfig(program: Command, run: Run): void {
-  const load = async () => import('./commands/config.ts')
-  const config = program.command('config').description('the settings')
-  config
-    .command('show')
-    .description('every setting in force and where it comes from')
-    .action(run(async () => (await load()).show))
-  config
-    .command('set')
-    .argument('<key>')
-    .argument('<value>', 'lists are separated by commas')
-    .description('write a setting to the settings file')
-    .action(run(async () => (await load()).set))
-  config
-    .command('validate')
-    .argument('[file]')
-    .description('check the settings file, or another one')
-    .action(run(async () => (await load()).validate))
-  config
-    .command('schema')
-    .description('every setting that there is')
-    .option('--markdown', 'as a table for documents')
-    .action(run(async () => (await load()).schema))
-}
-
-function addCompletion(program: Command, run: Run): void {
-  program
-    .command('completion')
-    .argument('<shell>', 'bash, zsh or fish', oneOf(['bash', 'zsh', 'fish']))
-    .description('print completions for a shell')
-    .action(
-      run(async () => {
-        const { completion } = await import('./commands/completion.ts')
-        return (cli: Cli, shell: string) => completion(cli, shell, program)
-      }),
-    )
 }
 
 function minutes(value: string): number {

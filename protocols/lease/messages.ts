@@ -43,6 +43,5 @@ export const Word = message(
   { maxBytes: LEASE.maxFrameBytes, maxDepth: 5, maxItems: 4_096 },
 )
 
-export type WordMessage = Infer<typeof Word>
 export type Stand = Infer<typeof stand>
 export type Done = Infer<typeof done>

@@ -33,6 +33,4 @@ export const LEASE_ERRORS = {
   LEASE_BAD_WORD: { status: 2, message: 'the frame breaks a rule of its format' },
 } as const
 
-export type LeaseErrorCode = keyof typeof LEASE_ERRORS
-
 export class LeaseError extends statusError(LEASE_ERRORS) {}

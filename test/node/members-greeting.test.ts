@@ -75,6 +75,23 @@ describe('greeting a device', () => {
     assert.equal(leaver.members.self, undefined)
   })
 
+  it('tells what was decided while it greeted, once they are connected', async () => {
+    await using house = new Household(genesis, virtualClock())
+    const decide = { during: (): void => undefined }
+    const about = () => {
+      decide.during()
+      return { logs: [], power: 'powered' as const, version: '1.0.0', features: [] }
+    }
+    const a = await house.move('ann', { ops: [bob], deps: { about } })
+    const b = await house.move('bob', { ops: [bob] })
+    decide.during = () => {
+      decide.during = () => undefined
+      a.members.act((context) => rename(context, undefined, 'Oak Road'))
+    }
+    assert.deepEqual(codes(await house.meet(a, b)), ['done', 'done'])
+    await b.knows(({ name }) => name === 'Oak Road')
+  })
+
   it('lets a new device in that its owner granted elsewhere, as the greeting brings the grant', async () => {
     await using house = new Household(genesis, virtualClock())
     const old = await house.move('bob', { ops: [bob] })

@@ -110,6 +110,8 @@ class MembersService implements Members {
   readonly #signal: AbortSignal
   readonly #hellos = new Map<string, HelloMessage>()
   readonly #pushes = new Map<string, Push>()
+  /** How many ops a peer that we greeted, and that is not connected yet, knows of ours. */
+  readonly #greeted = new Map<string, number>()
   /** In the set, but refused by the disk: they do not count until it took them. */
   #unsaved: readonly Op[] = []
   #state: HomeState
@@ -168,7 +170,8 @@ class MembersService implements Members {
   async attach(mesh: MembersMesh): Promise<void> {
     this.#mesh = mesh
     mesh.setMembers(this.active().map(({ key }) => key))
-    await mesh.serve(MEMBERS, (channel, peer) => this.#exchange(channel, peer))
+    mesh.events.on('connect', ({ key }) => this.#catchUp(key), this.#signal)
+    await mesh.serve(MEMBERS, async (channel, peer) => void (await this.#exchange(channel, peer)))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -177,6 +180,7 @@ class MembersService implements Members {
   }
 
   async #greet(channel: Channel, peer: Uint8Array): Promise<void> {
+    this.#greeted.set(toHex(peer), this.ops.entries.length)
     const { heads, epoch, hash } = this.#state
     const ours: HelloMessage = {
       home: this.home,
@@ -186,12 +190,22 @@ class MembersService implements Members {
       ...this.#deps.about(),
     }
     const { theirs, differs } = await greet(channel, ours)
-    if (differs) await this.#exchange(channel, peer)
-    else if (!equalBytes(theirs.state, hash)) this.#reportDisagreement(peer)
+    if (differs) {
+      const known = this.ops.entries.length
+      this.#greeted.set(toHex(peer), known + (await this.#exchange(channel, peer)))
+    }
+    if (!differs && !equalBytes(theirs.state, hash)) this.#reportDisagreement(peer)
     if (!this.active().some(({ key }) => equalBytes(key, peer))) {
       throw new HelloError('HELLO_NOT_A_MEMBER')
     }
     this.#hellos.set(toHex(peer), theirs)
+  }
+
+  /** What came while we greeted was told to those who were connected, and so not to this one. */
+  #catchUp(peer: Uint8Array): void {
+    const known = this.#greeted.get(toHex(peer))
+    this.#greeted.delete(toHex(peer))
+    if (known !== undefined && known < this.ops.entries.length) void this.#push(peer)
   }
 
   /** Same ops, another home: a defect in one of the two, never an attack. */
@@ -201,9 +215,11 @@ class MembersService implements Members {
     this.#deps.journal.record('members.disagree', { device })
   }
 
-  async #exchange(channel: Channel, peer: Uint8Array): Promise<void> {
+  /** How many ops the peer brought. */
+  async #exchange(channel: Channel, peer: Uint8Array): Promise<number> {
     const { ops, clock, log } = this.#deps
     let received: readonly Op[] = []
+    let brought = 0
     let over = false
     const took = (): void => {
       const taken = received
@@ -216,6 +232,7 @@ class MembersService implements Members {
         ops,
         clock,
         store: (added) => {
+          brought += added.length
           received = [...received, ...this.#save(added)]
           // Frames that came before a reset are still read after our own side has failed.
           if (over) took()
@@ -225,6 +242,7 @@ class MembersService implements Members {
       if (result.refused > 0) {
         log.warn({ device: peerIdOf(peer), refused: result.refused }, 'membership ops refused')
       }
+      return brought
     } catch (error) {
       const code = faultOf(error)
       if (code !== undefined) this.events.emit('refused', { device: peer, code })
