@@ -7,11 +7,11 @@ import { sha256 } from '../identity/index.ts'
 import {
   bytes,
   compareBytes,
-  decodeCbor,
   encodeCbor,
   equalBytes,
   field,
   list,
+  partsOf,
   record,
   text,
 } from '../wire/index.ts'
@@ -55,7 +55,9 @@ function labelOf(key: Uint8Array): Uint8Array {
  */
 export function gatewayRightsIn(policy: Uint8Array, key: Uint8Array): GatewayRights {
   const label = labelOf(key)
-  const found = entriesIn(partsIn(policy)).find(({ gateway }) => equalBytes(gateway, label))
+  const found = entriesIn(inPolicy(() => partsOf(policy, LIMITS))).find(({ gateway }) =>
+    equalBytes(gateway, label),
+  )
   return found === undefined ? NO_RIGHTS : { caps: found.caps }
 }
 
@@ -73,7 +75,7 @@ export function withGatewayRights(
   const wrong = caps.find((cap) => parseCap(cap) === undefined)
   if (wrong !== undefined) bad(`"${wrong}" is not a cap`)
   const label = labelOf(key)
-  const parts = partsIn(policy)
+  const parts = inPolicy(() => partsOf(policy, LIMITS))
   const others = entriesIn(parts).filter(({ gateway }) => !equalBytes(gateway, label))
   const own = caps.length === 0 ? [] : [{ gateway: label, caps: [...new Set(caps)].toSorted() }]
   const gateways = [...others, ...own].toSorted((a, b) => compareBytes(a.gateway, b.gateway))
@@ -103,14 +105,6 @@ function entriesIn(parts: ReadonlyMap<number, unknown>) {
     if (before !== undefined && compareBytes(before.gateway, gateway) >= 0) bad('order of gateways')
   }
   return gateways
-}
-
-function partsIn(policy: Uint8Array): Map<number, unknown> {
-  if (policy.length === 0) return new Map()
-  const parts = inPolicy(() => decodeCbor(policy, LIMITS))
-  if (!(parts instanceof Map)) bad('not a map')
-  for (const key of parts.keys()) if (typeof key !== 'number' || key < 0) bad('part')
-  return parts as Map<number, unknown>
 }
 
 function inPolicy<T>(run: () => T): T {

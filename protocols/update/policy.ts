@@ -6,14 +6,14 @@ import { sha256 } from '../identity/index.ts'
 import {
   bool,
   bytes,
-  decodeCbor,
   encodeCbor,
   field,
+  type Infer,
   list,
   optional,
+  partsOf,
   record,
   uint,
-  type Infer,
 } from '../wire/index.ts'
 import {
   channelName,
@@ -140,7 +140,7 @@ export function deviceLabel(key: Uint8Array): Uint8Array {
  * @throws UpdateError UPDATE_BAD_POLICY
  */
 export function updatePolicyIn(policy: Uint8Array): UpdatePolicy {
-  const found = partsIn(policy).get(UPDATE_PART)
+  const found = inPolicy(() => partsOf(policy, LIMITS)).get(UPDATE_PART)
   if (found === undefined) return { channels: [], rollout: DEFAULT_ROLLOUT }
   const { channels, rollout: said } = inPolicy(() => part.fromWire(found))
   requireOnce(channels.map(({ name }) => name))
@@ -153,7 +153,7 @@ export function updatePolicyIn(policy: Uint8Array): UpdatePolicy {
  * @throws UpdateError UPDATE_BAD_POLICY where it gets longer than 2,048 bytes
  */
 export function withUpdatePolicy(policy: Uint8Array, update: UpdatePolicy): Uint8Array {
-  const parts = partsIn(policy)
+  const parts = inPolicy(() => partsOf(policy, LIMITS))
   requireOnce(update.channels.map(({ name }) => name))
   parts.set(
     UPDATE_PART,
@@ -185,14 +185,6 @@ function unusual(all: Rollout): Said {
     return value !== undefined && JSON.stringify(value) !== JSON.stringify(usual)
   })
   return Object.fromEntries(kept)
-}
-
-function partsIn(policy: Uint8Array): Map<number, unknown> {
-  if (policy.length === 0) return new Map()
-  const parts = inPolicy(() => decodeCbor(policy, LIMITS))
-  if (!(parts instanceof Map)) bad('not a map')
-  for (const key of parts.keys()) if (typeof key !== 'number' || key < 0) bad('part')
-  return parts as Map<number, unknown>
 }
 
 function requireOnce(names: readonly string[]): void {

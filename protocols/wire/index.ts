@@ -20,6 +20,7 @@ export type { Channel, Protocol } from './channel.ts'
 export { WIRE_ERRORS, WireError } from './errors.ts'
 export type { WireErrorCode } from './errors.ts'
 export type { ByteStream } from './frames.ts'
+export { partsOf } from './parts.ts'
 export {
   bool,
   bytes,
