@@ -66,6 +66,7 @@ describe('a device that sleeps', needs('namespaces'), () => {
             [power]
             mode = "sleepy"
             period = "10s"
+            window = "4s"
             wake_file = "${path.join(folder, 'alarm')}"
             [telemetry]
             sensors = ["load"]
